@@ -1,0 +1,35 @@
+"""Units and fees (protocol.md F1–F4)."""
+
+from __future__ import annotations
+
+from .params import Params
+
+SIGNATURE_UNITS = 40
+"""One strict Ed25519 check on the reference core, measured."""
+KEY_WRITE_UNITS = 10
+"""Tree, batch and receipt cost of one changed key."""
+BYTES_PER_UNIT = 32
+FEE_WINDOW_MS = 1_250
+"""Longest time one block can move the base fee for, so a pause is no free burst."""
+
+
+def envelope_units(body_bytes: int, signatures: int) -> int:
+    """Return the units every transaction costs before its messages (F1)."""
+    return SIGNATURE_UNITS * signatures + body_bytes // BYTES_PER_UNIT
+
+
+def base_part(units: int, base_fee: int) -> int:
+    """Return ``ceil(units·base_fee / 10^6)`` in ncolo (F2); ``base_fee`` in µncolo per unit."""
+    return -(-units * base_fee // 1_000_000)
+
+
+def next_base_fee(params: Params, parent_fee: int, parent_units: int, elapsed_ms: int) -> int:
+    """Return the base fee of a block ``elapsed_ms`` after its parent (F3)."""
+    window_ms = min(elapsed_ms, FEE_WINDOW_MS)
+    target = params.units_per_second * window_ms // 1000
+    excess = parent_units - target
+    step = parent_fee * abs(excess) // (10 * params.units_per_second)
+    step = min(step, parent_fee // 8)
+    if excess > 0:
+        return parent_fee + max(step, 1)
+    return max(parent_fee - step, params.base_fee_floor)

@@ -1,0 +1,327 @@
+"""How encoded values look in JSON, and back: one rule for RPC, files and the command line.
+
+Ids are bech32m text, other bytes ``0x`` hex, amounts and integers above 2^53 decimal strings,
+denominations ``ncolo``, ``token/tok1…`` or ``royalty/ip1…``, enumerations their names in lower
+case, messages and events objects with a ``type`` (docs/protocol.md, section J-son; interfaces).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from types import NoneType
+from typing import Any, get_args, get_origin
+
+import msgspec
+
+from .codec import Record, encode_amount
+from .errors import Misuse, Rejected
+from .fields import Blob, fields_of, optional_of, split_annotation
+from .ids import PREFIX, Kind, format_id, parse_id
+from .types import AMOUNT_MAX, U64_MAX
+
+SAFE_INTEGER = 2**53
+"""Integers above this are strings in JSON: JavaScript would round them."""
+
+Attach = Callable[[bytes], Blob]
+"""Makes a blob of content and remembers its attachment."""
+Content = Callable[[bytes], bytes | None]
+"""Returns the content behind a blob's hash, or None if erased or unknown."""
+
+
+def no_content(_: bytes) -> bytes | None:
+    """Know no blob's content."""
+    return None
+
+
+# --- to JSON ----------------------------------------------------------------------------------
+
+
+def to_json(kind: Any, value: Any, content: Content = no_content) -> Any:
+    """Return the JSON form of ``value``, which is of the annotated type ``kind``."""
+    bare, extras = split_annotation(kind)
+    inner = optional_of(bare)
+    if value is None:
+        return None
+    if inner is not None:
+        inner_bare, inner_extras = split_annotation(inner)
+        return _to_json(inner_bare, {**extras, **inner_extras}, value, content)
+    return _to_json(bare, extras, value, content)
+
+
+def _to_json(bare: Any, extras: dict[str, Any], value: Any, content: Content) -> Any:
+    if isinstance(value, bytes):
+        return _bytes_to_json(extras, value)
+    if isinstance(value, bool | str):
+        return value
+    if isinstance(value, IntEnum):
+        return value.name.lower()
+    if isinstance(value, int):
+        return value if abs(value) <= SAFE_INTEGER else str(value)
+    if isinstance(value, Blob):
+        return _blob_to_json(value, content)
+    if isinstance(value, Record):
+        return record_to_json(value, content)
+    if isinstance(value, list):
+        item = get_args(bare)[0] if get_origin(bare) is list else type(value[0]) if value else None
+        return [to_json(item, part, content) for part in value]
+    raise Misuse(f"{value!r} has no JSON form")
+
+
+def record_to_json(value: Record, content: Content = no_content) -> dict[str, Any]:
+    """Return an object of the record's fields, with its ``type`` if it has a name."""
+    tag = value.__struct_config__.tag
+    form: dict[str, Any] = {} if tag is None else {"type": tag}
+    for name, kind in fields_of(type(value)).items():
+        form[name] = to_json(kind, getattr(value, name), content)
+    return form
+
+
+def _bytes_to_json(extras: dict[str, Any], value: bytes) -> str:
+    if extras.get("amount"):
+        return str(int.from_bytes(value, "big"))
+    if extras.get("denom"):
+        return denom_to_text(value)
+    if extras.get("kinds") or extras.get("id"):
+        return format_id(value)
+    return "0x" + value.hex()
+
+
+def _blob_to_json(value: Blob, content: Content) -> dict[str, Any]:
+    form: dict[str, Any] = {"hash": "0x" + value.hash.hex(), "length": value.length}
+    raw = content(value.hash)
+    if raw is not None:
+        try:
+            form["text"] = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            form["hex"] = "0x" + raw.hex()
+    return form
+
+
+def denom_to_text(denom: bytes) -> str:
+    """Return ``ncolo``, ``token/tok1…`` or ``royalty/ip1…``."""
+    if not denom:
+        return "ncolo"
+    return ("royalty/" if denom[0] == Kind.IP else "token/") + format_id(denom)
+
+
+# --- from JSON --------------------------------------------------------------------------------
+
+
+def from_json(kind: Any, form: Any, where: str, attach: Attach | None = None) -> Any:
+    """Return the value of the annotated type ``kind`` that ``form`` describes.
+
+    Raises ``Rejected`` with ``json/…`` and the field's path. Lengths, ranges and order are
+    checked where the encoded bytes are decoded, by the same rules as for everyone.
+    """
+    bare, extras = split_annotation(kind)
+    inner = optional_of(bare)
+    if inner is not None:
+        if form is None:
+            return None
+        inner_bare, inner_extras = split_annotation(inner)
+        bare, extras = inner_bare, {**extras, **inner_extras}
+    if get_origin(bare) is list:
+        if not isinstance(form, list):
+            raise _wrong(where, form, "a list")
+        item = get_args(bare)[0]
+        return [from_json(item, part, f"{where}[{i}]", attach) for i, part in enumerate(form)]
+    if not isinstance(bare, type):
+        raise Misuse(f"{bare!r} cannot be read from JSON")
+    return _scalar(bare, extras, form, where, attach)
+
+
+def _scalar(
+    bare: type[Any], extras: dict[str, Any], form: Any, where: str, attach: Attach | None
+) -> Any:
+    if bare is bool:
+        if not isinstance(form, bool):
+            raise _wrong(where, form, "true or false")
+        return form
+    if issubclass(bare, IntEnum):
+        return _enum(bare, form, where)
+    if bare is int:
+        return parse_integer(form, where)
+    if bare is str:
+        if not isinstance(form, str):
+            raise _wrong(where, form, "text")
+        return form
+    if bare is bytes:
+        return _bytes(extras, form, where)
+    if bare is Blob:
+        return _blob(form, where, attach)
+    if issubclass(bare, Record):
+        return record_from_json(bare, form, where, attach)
+    raise Misuse(f"{bare!r} cannot be read from JSON")
+
+
+def record_from_json(
+    record: type[Record], form: Any, where: str, attach: Attach | None = None
+) -> Any:
+    """Return a record from an object of its fields; unknown and missing names are refused."""
+    if not isinstance(form, dict):
+        raise _wrong(where, form, "an object")
+    kinds = fields_of(record)
+    unknown = [name for name in form if name not in kinds and name != "type"]
+    if unknown:
+        raise Rejected(
+            "json/UnknownField",
+            f"{where}: unknown {', '.join(map(repr, unknown))}; known are {', '.join(kinds)}",
+            field=where,
+        )
+    defaults = defaults_of(record)
+    values = {}
+    for name, kind in kinds.items():
+        if name in form:
+            path = f"{where}.{name}" if where else name
+            values[name] = from_json(kind, form[name], path, attach)
+        elif name in defaults:
+            values[name] = defaults[name]
+        elif optional_of(split_annotation(kind)[0]) is not None:
+            values[name] = None
+        else:
+            raise Rejected("json/MissingField", f"{where}: {name} is missing", field=name)
+    return record(**values)
+
+
+def defaults_of(record: type[Record]) -> dict[str, Any]:
+    """Return the fields that may be left out, with what then stands there."""
+    found = {}
+    for info in msgspec.structs.fields(record):
+        if info.default is not msgspec.NODEFAULT:
+            found[info.name] = info.default
+        elif info.default_factory is not msgspec.NODEFAULT:
+            found[info.name] = info.default_factory()
+    return found
+
+
+def parse_integer(form: Any, where: str) -> int:
+    """Return an integer given as a number or as decimal text."""
+    if isinstance(form, int) and not isinstance(form, bool):
+        number = form
+    elif isinstance(form, str) and form.isascii() and form.isdecimal() and len(form) <= 78:
+        number = int(form)
+    else:
+        raise _wrong(where, form, "an integer (or its decimal text)")
+    if not 0 <= number <= U64_MAX:
+        raise Rejected("json/OutOfRange", f"{where} is {number}, expected 0 .. 2^64-1", field=where)
+    return number
+
+
+def parse_amount(form: Any, where: str) -> int:
+    """Return an amount given as decimal text or as a number."""
+    if isinstance(form, bool) or not isinstance(form, int | str):
+        raise _wrong(where, form, "an amount as decimal text")
+    text = str(form)
+    if not (text.isascii() and text.isdecimal() and len(text) <= 39) or int(text) > AMOUNT_MAX:
+        raise _wrong(where, form, "an amount: decimal text, 0 .. 2^128-1")
+    return int(text)
+
+
+def parse_hex(form: Any, where: str) -> bytes:
+    """Return the bytes of ``0x`` hex text."""
+    if isinstance(form, str) and form.startswith("0x"):
+        try:
+            return bytes.fromhex(form[2:])
+        except ValueError:
+            pass
+    raise _wrong(where, form, "0x hex text")
+
+
+def parse_denom(form: Any, where: str) -> bytes:
+    """Return the denomination of its text (see ``denom_to_text``); a bare id is understood."""
+    if not isinstance(form, str):
+        raise _wrong(where, form, "a denomination")
+    if form == "ncolo":
+        return b""
+    return parse_id(form.rpartition("/")[2], Kind.IP, Kind.TOKEN)
+
+
+def _bytes(extras: dict[str, Any], form: Any, where: str) -> bytes:
+    if extras.get("amount"):
+        return encode_amount(parse_amount(form, where))
+    if extras.get("denom"):
+        return parse_denom(form, where)
+    if extras.get("kinds") or extras.get("id"):
+        if not isinstance(form, str):
+            raise _wrong(where, form, "an id")
+        return parse_id(form, *(Kind(kind) for kind in sorted(extras.get("kinds", ()))))
+    return parse_hex(form, where)
+
+
+def _enum(bare: type[IntEnum], form: Any, where: str) -> IntEnum:
+    names = [member.name.lower() for member in bare]
+    if isinstance(form, str) and form in names:
+        return bare[form.upper()]
+    raise _wrong(where, form, "one of " + ", ".join(names))
+
+
+def _blob(form: Any, where: str, attach: Attach | None) -> Blob:
+    """A blob is given as text, as ``{"hex": …}``, or ready-made as ``{"hash", "length"}``."""
+    if isinstance(form, dict) and set(form) >= {"hash", "length"}:
+        return Blob(parse_hex(form["hash"], where), parse_integer(form["length"], where))
+    if isinstance(form, str):
+        content = form.encode("utf-8")
+    elif isinstance(form, dict) and set(form) == {"hex"}:
+        content = parse_hex(form["hex"], where)
+    else:
+        raise _wrong(where, form, 'text, {"hex": "0x…"} or {"hash", "length"}')
+    if attach is None:
+        raise Rejected("json/NoAttachment", f"{where}: give the blob as hash and length here")
+    return attach(content)
+
+
+def _wrong(where: str, form: Any, expected: str) -> Rejected:
+    found = repr(form)
+    return Rejected(
+        "json/WrongType",
+        f"{where or 'value'} is {found[:80]}, expected {expected}",
+        field=where,
+    )
+
+
+# --- schema -----------------------------------------------------------------------------------
+
+
+def json_schema(kind: Any) -> dict[str, Any]:
+    """Return the JSON Schema of a type's JSON form."""
+    bare, extras = split_annotation(kind)
+    inner = optional_of(bare)
+    if inner is not None:
+        inner_bare, inner_extras = split_annotation(inner)
+        return {"anyOf": [_schema(inner_bare, {**extras, **inner_extras}), {"type": "null"}]}
+    return _schema(bare, extras)
+
+
+def _schema(bare: Any, extras: dict[str, Any]) -> dict[str, Any]:
+    if get_origin(bare) is list:
+        return {"type": "array", "items": json_schema(get_args(bare)[0])}
+    if bare is bool:
+        return {"type": "boolean"}
+    if bare is str:
+        return {"type": "string"}
+    if bare is NoneType:
+        return {"type": "null"}
+    if bare is bytes:
+        return _bytes_schema(extras)
+    if bare is Blob:
+        return {"title": "blob", "type": ["object", "string"]}
+    if isinstance(bare, type) and issubclass(bare, IntEnum):
+        return {"type": "string", "enum": [member.name.lower() for member in bare]}
+    if bare is int:
+        return {"type": ["integer", "string"]}
+    if isinstance(bare, type) and issubclass(bare, Record):
+        properties = {name: json_schema(part) for name, part in fields_of(bare).items()}
+        return {"title": bare.__name__, "type": "object", "properties": properties}
+    return {}
+
+
+def _bytes_schema(extras: dict[str, Any]) -> dict[str, Any]:
+    if extras.get("amount"):
+        return {"title": "amount", "type": ["string", "integer"], "pattern": "^[0-9]+$"}
+    if extras.get("denom"):
+        return {"title": "denomination", "type": "string"}
+    if extras.get("kinds"):
+        prefixes = "|".join(PREFIX[Kind(kind)] for kind in sorted(extras["kinds"]))
+        return {"title": "id", "type": "string", "pattern": f"^({prefixes})1[0-9a-z]{{{40}}}$"}
+    return {"title": "hex", "type": "string", "pattern": "^0x([0-9a-f]{2})*$"}

@@ -1,0 +1,141 @@
+"""What a rule is given: the block, the transaction, the actor (docs/architecture.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from chain.codec import encode
+from chain.errors import Rejected
+from chain.ids import Kind, derive_id
+from chain.params import Params
+
+from .module import Event, Message, Writer
+
+Dispatch = Callable[["Context", Message], None]
+
+
+@dataclass(slots=True)
+class BlockContext:
+    """One block while it is executed."""
+
+    state: Writer
+    genesis_hash: bytes
+    height: int
+    time_ms: int
+    params: Params
+    base_fee: int
+    dispatch: Dispatch
+    read_nested: Callable[[Message], list[Message]]
+    base_fees: int = 0
+    """Base parts of fees charged so far, ncolo."""
+    tips: int = 0
+    deposits: int = 0
+    """Deposits taken minus deposits given back, ncolo; settled at the block's end."""
+    flows: dict[bytes, int] = field(default_factory=dict)
+    """Amounts for the treasury by denomination, credited once at the block's end."""
+
+
+class Context:
+    """One message while it is executed.
+
+    ``actor`` is who acts and pays: the transaction's sender, or the IP inside ``ip.execute``.
+    Ids always use the sender (protocol.md I2).
+    """
+
+    __slots__ = (
+        "_made",
+        "actor",
+        "block",
+        "deposits",
+        "events",
+        "flows",
+        "index",
+        "lane",
+        "path",
+        "sender",
+        "seq",
+        "state",
+        "units_left",
+        "units_used",
+    )
+
+    def __init__(self, block: BlockContext, sender: bytes, lane: int, seq: int, index: int) -> None:
+        self.block = block
+        self.state = block.state
+        self.sender = sender
+        self.actor = sender
+        self.lane = lane
+        self.seq = seq
+        self.index = index
+        self.path: list[int] = [0]
+        self.events: list[Event] = []
+        self.deposits = 0
+        self.flows: dict[bytes, int] = {}
+        self.units_left = 0
+        self.units_used = 0
+        self._made: dict[int, int] = {}
+
+    @property
+    def time_ms(self) -> int:
+        """Time of the block, Unix milliseconds."""
+        return self.block.time_ms
+
+    @property
+    def height(self) -> int:
+        """Height of the block."""
+        return self.block.height
+
+    @property
+    def params(self) -> Params:
+        """Parameters of the network."""
+        return self.block.params
+
+    def begin_message(self, index: int, metered: int) -> None:
+        """Prepare for the transaction's message ``index``; ``metered`` units may be spent."""
+        self.path = [index]
+        self.actor = self.sender
+        self.units_left = metered
+        self._made = {}
+
+    def run_nested(self, actor: bytes, messages: list[Message]) -> None:
+        """Run messages with another actor, one after the other, below the present one."""
+        outer_actor, outer_path, outer_made = self.actor, self.path, self._made
+        for index, message in enumerate(messages):
+            self.actor = actor
+            self.path = [*outer_path, index]
+            self._made = {}
+            self.block.dispatch(self, message)
+        self.actor, self.path, self._made = outer_actor, outer_path, outer_made
+
+    def emit(self, event: Event) -> None:
+        """Add an event to the transaction's receipt."""
+        self.events.append(event)
+
+    def new_id(self, kind: Kind) -> bytes:
+        """Return the id of the next object of ``kind`` this message makes (I2)."""
+        n = self._made.get(kind, 0)
+        self._made[kind] = n + 1
+        return derive_id(
+            kind, self.block.genesis_hash, self.sender, self.lane, self.seq, self.path, n
+        )
+
+    def spend(self, units: int) -> None:
+        """Use metered units; ``tx/OutOfUnits`` when the declared ``max_units`` are gone (F4)."""
+        self.units_used += units
+        if units > self.units_left:
+            raise Rejected(
+                "tx/OutOfUnits",
+                f"the message needs more than its max_units; {units} more at this point",
+                missing=units - self.units_left,
+            )
+        self.units_left -= units
+
+    def treasury_gets(self, denom: bytes, amount: int) -> None:
+        """Send money that has already been taken from a payer to the treasury."""
+        self.flows[denom] = self.flows.get(denom, 0) + amount
+
+
+def record_bytes(key: bytes, record: object) -> int:
+    """Return the bytes a deposit is priced by."""
+    return len(key) + len(encode(record))

@@ -1,0 +1,252 @@
+"""From a parent's state and a list of transactions to the next state (protocol.md B4–B7, R1–R3).
+
+``execute`` is the whole story: authorise all, begin rules, messages, end rules. It is written as
+steps, so that the node's loop can serve consensus in between (protocol P12).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from chain import fees
+from chain.codec import U32, Record, encode, encode_amount
+from chain.errors import ColophonError, Rejected
+from chain.fields import Amount
+from chain.genesis import Genesis
+from chain.hashing import tagged_hash
+from chain.ids import NCOLO, SYSTEM, TREASURY
+from chain.merkle import list_root
+from chain.params import Params
+from chain.types import PERCENT
+
+from .authorise import authorise
+from .context import BlockContext, Context
+from .module import Event, Message
+from .modules import account
+from .overlay import Overlay
+from .registry import Registry, Transaction
+
+STEP_UNITS = 3_000
+"""Units of work between two yields: about 4 ms with everything around them."""
+
+OK, FAILED = 0, 1
+
+BlockRule = Callable[[BlockContext], None]
+Steps = Generator[None, None, "Executed"]
+
+
+E = TypeVar("E")
+
+
+class Receipt(Record, Generic[E]):
+    """What a transaction did; committed in the receipts root (R1)."""
+
+    tx_id: bytes
+    status: int
+    message_index: U32
+    """Index of the message that failed; 0 on success."""
+    code: str
+    """``family/Reason`` of the failure; empty on success."""
+    units: int
+    fee: Amount
+    events: list[E]
+
+
+class ExecutionFault(ColophonError):
+    """A rule raised something that is no typed refusal: a bug of ours, named by transaction."""
+
+    def __init__(self, tx_id: bytes | None, cause: Exception) -> None:
+        super().__init__(f"executing {tx_id.hex() if tx_id else 'a block rule'}: {cause!r}")
+        self.tx_id = tx_id
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a block's header says to its execution."""
+
+    genesis_hash: bytes
+    params: Params
+    height: int
+    time_ms: int
+    base_fee: int
+
+
+@dataclass(slots=True)
+class Executed:
+    """The result of a block."""
+
+    overlay: Overlay
+    receipts: list[bytes] = field(default_factory=list)
+    events: list[list[Event]] = field(default_factory=list)
+    """Typed events of each transaction, for the indexes."""
+    refusals: dict[int, Rejected] = field(default_factory=dict)
+    """Why a transaction failed, with its sentence and values, for RPC only."""
+
+    @property
+    def receipts_root(self) -> bytes:
+        """``list_root`` over ``H("receipt", receipt)`` (R2)."""
+        return list_root([tagged_hash("receipt", receipt) for receipt in self.receipts])
+
+
+class Executor:
+    """Runs blocks; holds the registry and nothing of the chain."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self._apply = registry.apply
+        self._begin = [module.begin for module in registry.modules if module.begin]
+        self._end = [module.end for module in registry.modules if module.end]
+
+    def open_block(self, overlay: Overlay, environment: Environment) -> BlockContext:
+        """Return the context of a block over ``overlay``."""
+        return BlockContext(
+            state=overlay,
+            genesis_hash=environment.genesis_hash,
+            height=environment.height,
+            time_ms=environment.time_ms,
+            params=environment.params,
+            base_fee=environment.base_fee,
+            dispatch=self._dispatch,
+            read_nested=self.registry.read_nested,
+        )
+
+    def authorise_all(
+        self, overlay: Overlay, environment: Environment, transactions: Iterable[Transaction]
+    ) -> None:
+        """Authorise every transaction in order (B4); raises the first refusal.
+
+        ``overlay`` then holds the debits; on a refusal it must be thrown away.
+        """
+        block = self.open_block(overlay, environment)
+        for tx in transactions:
+            authorise(block, tx)
+            overlay.commit()
+
+    def execute(
+        self, overlay: Overlay, environment: Environment, transactions: list[Transaction]
+    ) -> Steps:
+        """Run the messages of authorised transactions (B5), yielding every few milliseconds.
+
+        Raises ``ExecutionFault`` if a rule breaks; ``overlay`` must then be thrown away.
+        """
+        block = self.open_block(overlay, environment)
+        executed = Executed(overlay)
+        self._run_rules(self._begin, block, overlay)
+        units = 0
+        for index, tx in enumerate(transactions):
+            try:
+                self._run(block, overlay, tx, index, executed)
+            except Exception as cause:
+                raise ExecutionFault(tx.id, cause) from cause
+            units += tx.units
+            if units >= STEP_UNITS:
+                units = 0
+                yield
+        self._run_rules([*self._end, _settle_fees], block, overlay)
+        return executed
+
+    def _run_rules(self, rules: list[BlockRule], block: BlockContext, overlay: Overlay) -> None:
+        for rule in rules:
+            try:
+                rule(block)
+            except Exception as cause:
+                raise ExecutionFault(None, cause) from cause
+            overlay.commit()
+
+    def _run(
+        self, block: BlockContext, overlay: Overlay, tx: Transaction, index: int, out: Executed
+    ) -> None:
+        """Run one transaction, all or nothing, and append its receipt (B5, R1)."""
+        body = tx.body
+        ctx = Context(block, body.sender, body.lane, body.seq, index)
+        status, at, code = OK, 0, ""
+        try:
+            for at, message in enumerate(body.messages):
+                ctx.begin_message(at, tx.metered[at])
+                self._apply[type(message)](ctx, message)
+            at = 0
+        except Rejected as refusal:
+            overlay.rollback()
+            status, code = FAILED, refusal.code
+            ctx.events = []
+            out.refusals[index] = refusal
+        else:
+            overlay.commit()
+            block.deposits += ctx.deposits
+            for denom, amount in ctx.flows.items():
+                block.flows[denom] = block.flows.get(denom, 0) + amount
+        units, fee = self._settle_units(block, overlay, tx, ctx.units_used)
+        out.events.append(ctx.events)
+        out.receipts.append(
+            encode((tx.id, status, at, code, units, encode_amount(fee), ctx.events))
+        )
+
+    def _settle_units(
+        self, block: BlockContext, overlay: Overlay, tx: Transaction, used: int
+    ) -> tuple[int, int]:
+        """Return (units charged, fee) and give the unused part back (F4)."""
+        declared = sum(tx.metered)
+        charged = tx.units - declared + max(min(used, declared), declared // 2)
+        base = fees.base_part(charged, block.base_fee)
+        tip = int.from_bytes(tx.body.tip, "big")
+        block.base_fees += base
+        block.tips += tip
+        if charged < tx.units:
+            unused = fees.base_part(tx.units, block.base_fee) - base
+            account.credit(overlay, tx.body.sender, NCOLO, unused)
+            overlay.commit()
+        return charged, base + tip
+
+    def _dispatch(self, ctx: Context, message: Message) -> None:
+        self._apply[type(message)](ctx, message)
+
+    def genesis(self, overlay: Overlay, genesis: Genesis) -> None:
+        """Write the genesis state (G4)."""
+        environment = Environment(
+            genesis.hash(), genesis.params, 0, genesis.time_ms, genesis.params.base_fee_genesis
+        )
+        block = self.open_block(overlay, environment)
+        supply = 0
+        for entry in genesis.accounts:
+            amount = int.from_bytes(entry.balance, "big")
+            account.credit(overlay, entry.address, NCOLO, amount)
+            supply += amount
+        account.change_supply(overlay, NCOLO, supply)
+        states = {module.name: module.state for module in genesis.modules}
+        for module in self.registry.modules:
+            state = states.pop(module.name, None)
+            if module.genesis is not None:
+                module.genesis(Context(block, SYSTEM, 0, 0, 0), state)
+            elif state is not None:
+                raise Rejected("genesis/NoModuleState", f"{module.name} takes no genesis state")
+        if states:
+            raise Rejected("genesis/UnknownModule", f"no modules {sorted(states)}")
+        overlay.commit()
+
+
+def _settle_fees(block: BlockContext) -> None:
+    """Burn a share of the base fees, give the rest and the tips to the treasury (F5)."""
+    if block.deposits > 0:
+        account.credit(block.state, account.DEPOSITS, NCOLO, block.deposits)
+    elif block.deposits < 0:
+        account.debit(block.state, account.DEPOSITS, NCOLO, -block.deposits)
+    for denom, amount in block.flows.items():
+        account.credit(block.state, TREASURY, denom, amount)
+    burned = block.base_fees * block.params.fee_burn // PERCENT
+    earned = block.base_fees - burned + block.tips
+    if earned:
+        account.credit(block.state, TREASURY, NCOLO, earned)
+    if burned:
+        account.change_supply(block.state, NCOLO, -burned)
+
+
+def finish(steps: Steps) -> Executed:
+    """Run steps to their end without pausing (tests, benchmarks, catch-up)."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            result: Executed = stop.value
+            return result

@@ -1,0 +1,166 @@
+"""What a native family is made of: messages, events, tables, queries (docs/architecture.md).
+
+A family is one ``Module`` value. Everything else about it (codec, fee, command line, builder,
+RPC schema, documentation table, fuzz strategy) is derived from its classes; nothing is registered
+by side effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import msgspec
+
+from chain.codec import Record, encode
+from chain.params import Params
+
+R = TypeVar("R", bound=Record)
+
+
+class Message(Record):
+    """Base of message payloads; the struct tag is the permanent name, ``family.verb``."""
+
+    WEIGHT: ClassVar[int] = 20
+    """Units the message costs besides bytes, signatures and keys (protocol.md F1), measured."""
+    WRITES: ClassVar[int] = 2
+    """Most keys the message writes besides the sender's account."""
+
+    def weight(self) -> int:
+        """Return the units of this message; override where lists decide."""
+        return self.WEIGHT
+
+    def writes(self) -> int:
+        """Return the bound of keys this message writes; override where lists decide."""
+        return self.WRITES
+
+
+class Event(Record):
+    """Base of events; the struct tag is the permanent name (protocol.md R3)."""
+
+
+class Reader(Protocol):
+    """Anything values under the root can be read from."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a key, or None."""
+
+
+class Writer(Reader, Protocol):
+    """The block's state, as rules see it."""
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Set a key."""
+
+    def delete(self, key: bytes) -> None:
+        """Remove a key."""
+
+
+class Scanner(Reader, Protocol):
+    """The finalised state, which can also be walked in key order (queries and checks only)."""
+
+    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs with ``start <= key < stop``."""
+
+
+class Table(Generic[R]):
+    """Typed rows under ``family ‖ 0x00 ‖ number ‖ key`` (protocol.md A2)."""
+
+    __slots__ = ("_decode", "key_bytes", "prefix", "record")
+
+    def __init__(self, family: str, number: int, record: type[R], *, key_bytes: int) -> None:
+        """``key_bytes`` is the fixed width of the key after the prefix."""
+        self.prefix = family.encode("ascii") + bytes((0, number))
+        self.record = record
+        self.key_bytes = key_bytes
+        self._decode = msgspec.msgpack.Decoder(record).decode
+
+    def get(self, state: Reader, key: bytes) -> R | None:
+        """Return the row, or None."""
+        raw = state.get(self.prefix + key)
+        return None if raw is None else self._decode(raw)
+
+    def put(self, state: Writer, key: bytes, row: R) -> int:
+        """Store the row; return the bytes of key and value, which deposits are priced by."""
+        full = self.prefix + key
+        raw = encode(row)
+        state.put(full, raw)
+        return len(full) + len(raw)
+
+    def delete(self, state: Writer, key: bytes) -> None:
+        """Remove the row."""
+        state.delete(self.prefix + key)
+
+    def scan(
+        self, state: Scanner, start: bytes = b"", within: bytes = b""
+    ) -> Iterator[tuple[bytes, R]]:
+        """Yield (key, row) in key order from ``start`` on, keys beginning with ``within``."""
+        low = self.prefix + max(start, within)
+        for key, raw in state.scan(low, _after(self.prefix + within)):
+            yield key[len(self.prefix) :], self._decode(raw)
+
+
+def _after(prefix: bytes) -> bytes:
+    """Return the first key after all keys that begin with ``prefix``."""
+    stripped = prefix.rstrip(b"\xff")
+    return stripped[:-1] + bytes((stripped[-1] + 1,))
+
+
+@dataclass(frozen=True, slots=True)
+class QueryContext:
+    """What a query may look at: the finalised state at one height, and derived indexes."""
+
+    state: Scanner
+    index: Scanner
+    genesis_hash: bytes
+    height: int
+    time_ms: int
+    params: Params
+
+
+Query = Callable[..., Any]
+"""``query(context, *, name: annotated type, …) -> Record``; annotations give the RPC schema."""
+
+Apply = Callable[[Any, Any], None]
+"""``apply(context, message)``; raises ``Rejected``, and then nothing of it remains."""
+
+IndexRow = tuple[bytes, bytes | None]
+"""Key and value of a derived row (None removes it); the key begins with ``family ‖ 0x00``."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventPlace:
+    """Where an event stands: for index functions."""
+
+    height: int
+    time_ms: int
+    index: int
+    """Index of the transaction in its block."""
+    tx_id: bytes
+    sender: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    """One native family."""
+
+    name: str
+    version: int
+    messages: Mapping[type[Message], Apply]
+    events: tuple[type[Event], ...]
+    tables: tuple[Table[Any], ...]
+    genesis: Callable[[Any, bytes | None], None] | None = None
+    """``genesis(context, encoded state or None)`` writes the family's first keys."""
+    begin: Callable[[Any], None] | None = None
+    """Runs before a block's messages; bounded work only."""
+    end: Callable[[Any], None] | None = None
+    """Runs after a block's messages; bounded work only."""
+    queries: Mapping[str, Query] = field(default_factory=dict)
+    """RPC methods: ``verb`` becomes ``family.verb``; a name with a dot stands as it is."""
+    index: Callable[[EventPlace, Event], Iterable[IndexRow]] | None = None
+    """Returns the derived rows an event of the block adds."""
+    invariants: Mapping[str, Callable[[Scanner], str | None]] = field(default_factory=dict)
+    """Name → check over the whole state; returns a sentence if broken."""
+    money: Callable[[Scanner], Iterable[tuple[bytes, int]]] | None = None
+    """Yields (denomination, amount) of everything the family keeps outside balances."""

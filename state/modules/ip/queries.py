@@ -1,0 +1,191 @@
+"""What can be asked about IP, and the derived rows lists are read from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+
+from chain.codec import U32, U64, Hash, Record
+from chain.fields import Amount, Blob
+from chain.ids import Holder, IpId
+
+from ...module import Event, EventPlace, IndexRow, QueryContext
+from . import messages as m
+from . import rows
+from .rows import IPS, Ip, require_registered
+
+PAGE_MAX = 200
+"""Rows of one answer."""
+
+Limit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)]
+
+BY_OWNER = b"ip\0o"
+BY_KIND = b"ip\0k"
+
+
+class IpView(Record):
+    """An IP asset as RPC shows it."""
+
+    ip: IpId
+    owner: Holder
+    state: U64
+    kind: m.IpKind
+    content_hash: Hash
+    first: bool
+    """Whether this registration holds the first place for its content."""
+    height: U64
+    registered_ms: U64
+    expires_at: U64
+    frozen: bool
+    revisions: U32
+    relations: U32
+    title: Blob | None
+    metadata: Blob | None
+    metadata_hash: Hash | None
+    rights: m.Rights
+    media: m.Media | None
+    creators: list[m.Creator]
+    ai: m.AiDisclosure | None
+    facts: m.ModelFacts | None
+    soft_bindings: list[m.SoftBinding]
+    identifiers: list[m.Identifier]
+    created_at: U64
+    deposit: Amount
+    offered_to: Holder | None
+
+
+class IpPage(Record):
+    """Some IP assets and where the next page begins (absent at the end)."""
+
+    items: list[IpView]
+    cursor: IpId | None
+
+
+class PlaceView(Record):
+    """One registration of a content."""
+
+    ip: IpId
+    height: U64
+    index: U32
+
+
+class RevisionView(Record):
+    """One dated change."""
+
+    revision: U32
+    height: U64
+    time_ms: U64
+    by: Holder
+    metadata: Blob | None
+    metadata_hash: Hash | None
+    rights: m.Rights | None
+    reason: Blob | None
+
+
+class EdgeView(Record):
+    """One typed edge."""
+
+    source: IpId
+    relation: m.Relation
+    target: IpId
+    accepted: bool
+
+
+def _view(query: QueryContext, ip: bytes, row: Ip) -> IpView:
+    content = rows.CONTENTS.get(query.state, row.content_hash)
+    offer = rows.OFFERS.get(query.state, ip)
+    asset = row.asset
+    return IpView(
+        ip, row.owner, row.state, row.kind, row.content_hash,
+        content is not None and content.places[0].ip == ip,
+        row.height, row.registered_ms, row.expires_at, row.frozen, row.revisions, row.relations,
+        asset.title, row.metadata, row.metadata_hash, row.rights, asset.media, asset.creators,
+        asset.ai, asset.facts, asset.soft_bindings, asset.identifiers, asset.created_at,
+        row.deposit,
+        offer.to if offer is not None and offer.owner_epoch == row.owner_epoch else None,
+    )  # fmt: skip
+
+
+def get(query: QueryContext, *, ip: IpId) -> IpView:
+    """Return an IP asset."""
+    return _view(query, ip, require_registered(query.state, ip))
+
+
+def list_ips(
+    query: QueryContext,
+    *,
+    owner: Holder | None = None,
+    kind: m.IpKind | None = None,
+    cursor: IpId | None = None,
+    limit: Limit = 50,
+) -> IpPage:
+    """Return IP assets, all or of one owner or of one kind, in the order of their ids."""
+    found: list[IpView] = []
+    for ip in _candidates(query, owner, kind, cursor or b""):
+        row = IPS.get(query.state, ip)
+        if row is None or (kind is not None and row.kind != kind):
+            continue
+        if len(found) == limit:
+            return IpPage(found, ip)
+        found.append(_view(query, ip, row))
+    return IpPage(found, None)
+
+
+def _candidates(
+    query: QueryContext, owner: bytes | None, kind: int | None, cursor: bytes
+) -> Iterator[bytes]:
+    if owner is None and kind is None:
+        for key, _ in IPS.scan(query.state, start=cursor):
+            yield key
+        return
+    prefix = BY_OWNER + owner if owner is not None else BY_KIND + bytes((kind or 0,))
+    for key, _ in query.index.scan(prefix + cursor, prefix + b"\xff" * 22):
+        yield key[len(prefix) :]
+
+
+def by_content(query: QueryContext, *, hash: Hash) -> list[PlaceView]:
+    """Return who registered a content hash, the first place first."""
+    content = rows.CONTENTS.get(query.state, hash)
+    places = content.places if content is not None else []
+    return [PlaceView(place.ip, place.height, place.index) for place in places]
+
+
+def revisions(
+    query: QueryContext, *, ip: IpId, start: U32 = 0, limit: Limit = 50
+) -> list[RevisionView]:
+    """Return the dated changes of an IP, oldest first, from revision ``start`` on."""
+    require_registered(query.state, ip)
+    views: list[RevisionView] = []
+    scan = rows.REVISIONS.scan(query.state, start=ip + start.to_bytes(4, "big"), within=ip)
+    for key, row in scan:
+        if len(views) == limit:
+            break
+        number = int.from_bytes(key[21:], "big")
+        views.append(
+            RevisionView(
+                number, row.height, row.time_ms, row.by, row.metadata, row.metadata_hash,
+                row.rights, row.reason,
+            )
+        )  # fmt: skip
+    return views
+
+
+def relations(query: QueryContext, *, ip: IpId) -> list[EdgeView]:
+    """Return the edges that begin at an IP."""
+    require_registered(query.state, ip)
+    return [
+        EdgeView(key[:21], m.Relation(key[21]), key[22:], row.accepted)
+        for key, row in rows.EDGES.scan(query.state, within=ip)
+    ]
+
+
+def index(place: EventPlace, event: Event) -> Iterator[IndexRow]:
+    """Derived rows: IP by owner and by kind."""
+    if isinstance(event, m.Registered):
+        yield BY_OWNER + event.owner + event.ip, b""
+        yield BY_KIND + bytes((event.kind,)) + event.ip, b""
+    elif isinstance(event, m.Transferred):
+        yield BY_OWNER + event.owner + event.ip, None
+        yield BY_OWNER + event.to + event.ip, b""

@@ -1,0 +1,445 @@
+"""What happens to IP: one function per message (N-ip.1 – N-ip.9)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from chain.codec import encode_amount
+from chain.errors import Rejected
+from chain.hashing import tagged_hash
+from chain.ids import Holder, Kind, format_id
+from chain.types import PERCENT
+
+from ...context import Context, record_bytes
+from ..account import requires_acceptance, return_deposit, take_deposit
+from . import messages as m
+from . import rows
+from .rows import IPS, Ip, require_owner, require_registered
+
+WEEK_MS = 7 * 24 * 3_600_000
+"""Life of a commitment and of a transfer offer."""
+PRECOMMITS_MAX = 1_024
+"""Open commitments of one account."""
+PLACES_MAX = 16
+"""Registrations kept for one content; more would only be squatters of squatters."""
+RELATIONS_OF_IP_MAX = 1_024
+OWNER_STEPS_MAX = 8
+"""How far ownership is walked up: as deep as ``ip.execute`` nests."""
+ZERO_HASH = bytes(32)
+
+
+class Priority(NamedTuple):
+    """Who was first: block height, then place in the block."""
+
+    height: int
+    place: int
+
+
+def store(ctx: Context, ip: bytes, row: Ip, **changes: object) -> Ip:
+    """Store a row with ``state`` raised by one and ``changes`` made."""
+    changed = msgspec.structs.replace(row, state=row.state + 1, **changes)
+    IPS.put(ctx.state, ip, changed)
+    return changed
+
+
+# --- commitments ------------------------------------------------------------------------------
+
+
+def commitment_of(
+    genesis_hash: bytes, sender: bytes, kind: int, content: bytes, salt: bytes
+) -> bytes:
+    """Return ``H("precommit", genesis_hash ‖ sender ‖ u8 kind ‖ content_hash ‖ salt)``."""
+    return tagged_hash("precommit", genesis_hash + sender + bytes((kind,)) + content + salt)
+
+
+def apply_precommit(ctx: Context, message: m.Precommit) -> None:
+    """N-ip.1: at most 1 024 open; two expired ones are removed first."""
+    queue = rows.QUEUES.get(ctx.state, ctx.actor) or rows.PrecommitQueue(0, 0, 0)
+    queue = _drop_expired(ctx, queue)
+    if queue.open >= PRECOMMITS_MAX:
+        raise Rejected(
+            "ip/TooManyPrecommits", f"{queue.open} commitments are open", limit=PRECOMMITS_MAX
+        )
+    key = ctx.actor + message.commitment
+    if rows.PRECOMMITS.get(ctx.state, key) is not None:
+        raise Rejected("ip/PrecommitExists", "this commitment stands already")
+    row = rows.PrecommitRow(ctx.height, ctx.index, ctx.time_ms, b"")
+    deposit = take_deposit(ctx, record_bytes(rows.PRECOMMITS.prefix + key, row) + 8)
+    rows.PRECOMMITS.put(
+        ctx.state, key, msgspec.structs.replace(row, deposit=encode_amount(deposit))
+    )
+    rows.QUEUED.put(
+        ctx.state, _queued_key(ctx.actor, queue.tail), rows.QueuedCommitment(message.commitment)
+    )
+    rows.QUEUES.put(
+        ctx.state, ctx.actor, rows.PrecommitQueue(queue.head, queue.tail + 1, queue.open + 1)
+    )
+    ctx.emit(m.Precommitted(ctx.actor, message.commitment))
+
+
+def _queued_key(account: bytes, number: int) -> bytes:
+    return account + number.to_bytes(8, "big")
+
+
+def _drop_expired(ctx: Context, queue: rows.PrecommitQueue) -> rows.PrecommitQueue:
+    """Remove up to two of the account's oldest commitments if used or expired."""
+    head, still_open = queue.head, queue.open
+    for _ in range(2):
+        if head == queue.tail:
+            break
+        queued = rows.QUEUED.get(ctx.state, _queued_key(ctx.actor, head))
+        assert queued is not None, "the queue's numbers are contiguous"
+        key = ctx.actor + queued.commitment
+        row = rows.PRECOMMITS.get(ctx.state, key)
+        if row is not None and row.time_ms + WEEK_MS >= ctx.time_ms:
+            break
+        if row is not None:
+            rows.PRECOMMITS.delete(ctx.state, key)
+            return_deposit(ctx, ctx.actor, int.from_bytes(row.deposit, "big"))
+            still_open -= 1
+        rows.QUEUED.delete(ctx.state, _queued_key(ctx.actor, head))
+        head += 1
+    return rows.PrecommitQueue(head, queue.tail, still_open)
+
+
+def _use_precommit(ctx: Context, message: m.Register, salt: bytes) -> Priority:
+    """Consume the commitment of a registration and return its priority."""
+    commitment = commitment_of(
+        ctx.block.genesis_hash, ctx.actor, message.kind, message.content_hash, salt
+    )
+    key = ctx.actor + commitment
+    row = rows.PRECOMMITS.get(ctx.state, key)
+    if row is None:
+        raise Rejected("ip/NoPrecommit", "no commitment fits this registration and salt")
+    if row.height >= ctx.height:
+        raise Rejected("ip/PrecommitTooYoung", "the commitment is of this block, wait for one more")
+    if row.time_ms + WEEK_MS < ctx.time_ms:
+        raise Rejected("ip/PrecommitExpired", "the commitment is older than 7 days")
+    rows.PRECOMMITS.delete(ctx.state, key)
+    return_deposit(ctx, ctx.actor, int.from_bytes(row.deposit, "big"))
+    queue = rows.QUEUES.get(ctx.state, ctx.actor)
+    assert queue is not None and queue.open > 0, "an open commitment is counted"
+    rows.QUEUES.put(
+        ctx.state, ctx.actor, rows.PrecommitQueue(queue.head, queue.tail, queue.open - 1)
+    )
+    return Priority(row.height, row.index)
+
+
+# --- registration -----------------------------------------------------------------------------
+
+
+def apply_register(ctx: Context, message: m.Register) -> None:
+    """N-ip.2: one content, one first place."""
+    if message.content_hash == ZERO_HASH:
+        raise Rejected("ip/ZeroContentHash", "content_hash is zero", field="content_hash")
+    if message.kind == m.IpKind.COLLECTION:
+        raise Rejected("ip/KindNotAllowed", "collections have a message of their own")
+    if message.creators:
+        _check_creators(ctx, message)
+    if message.ai is not None:
+        _check_disclosure(ctx, message.ai)
+    if message.salt is None:
+        priority = Priority(ctx.height, ctx.index)
+    else:
+        priority = _use_precommit(ctx, message, message.salt)
+    ip = ctx.new_id(Kind.IP)
+    first = _take_place(ctx, ip, message, priority)
+    row = Ip(
+        1, ctx.actor, 0, 0, message.kind, message.content_hash, priority.height, priority.place,
+        ctx.time_ms, 0, False, 0, len(message.relations), message.metadata, message.metadata_hash,
+        message.rights, ctx.actor, b"", message,
+    )  # fmt: skip
+    deposit = take_deposit(ctx, record_bytes(IPS.prefix + ip, row))
+    IPS.put(ctx.state, ip, msgspec.structs.replace(row, deposit=encode_amount(deposit)))
+    ctx.emit(m.Registered(ip, ctx.actor, message.kind, message.content_hash, first))
+    for edge in message.relations:
+        _add_edge(ctx, ip, edge.relation, edge.target)
+
+
+def _check_creators(ctx: Context, message: m.Register) -> None:
+    total = 0
+    for index, creator in enumerate(message.creators):
+        if (creator.id is None) == (creator.name is None):
+            raise Rejected(
+                "ip/CreatorIdentity",
+                f"creator {index} needs an id or a name, not both",
+                index=index,
+            )
+        if creator.id is not None and creator.id[0] == Kind.IP:
+            require_registered(ctx.state, creator.id)
+        total += creator.contribution
+    if total not in (0, PERCENT):
+        raise Rejected(
+            "ip/ContributionSum",
+            f"contributions sum to {total}, expected none or exactly {PERCENT}",
+            found=total,
+        )
+
+
+def _check_disclosure(ctx: Context, disclosure: m.AiDisclosure) -> None:
+    if disclosure.model is not None:
+        require_registered(ctx.state, disclosure.model)
+    for source in disclosure.inputs:
+        require_registered(ctx.state, source)
+
+
+def _take_place(ctx: Context, ip: bytes, message: m.Register, priority: Priority) -> bool:
+    """Enter the content's list; only an older commitment may displace what is there."""
+    content = rows.CONTENTS.get(ctx.state, message.content_hash)
+    place = rows.Place(priority.height, priority.place, ip)
+    if content is None:
+        rows.CONTENTS.put(ctx.state, message.content_hash, rows.Content([place]))
+        return True
+    first = content.places[0]
+    if priority >= Priority(first.height, first.index):
+        raise Rejected(
+            "ip/ContentAlreadyRegistered",
+            f"this content is registered as {format_id(first.ip)}",
+            ip=first.ip,
+        )
+    rows.CONTENTS.put(
+        ctx.state, message.content_hash, rows.Content([place, *content.places][:PLACES_MAX])
+    )
+    return True
+
+
+def apply_accept_credit(ctx: Context, message: m.AcceptCredit) -> None:
+    """N-ip.3: only the creator named by id, once."""
+    row = require_registered(ctx.state, message.ip)
+    creators = row.asset.creators
+    if message.index >= len(creators) or creators[message.index].id is None:
+        raise Rejected("ip/NoSuchCreator", f"no creator {message.index} named by id")
+    creator: Holder = creators[message.index].id or b""
+    if creator != ctx.actor:
+        raise Rejected(
+            "ip/NotCreator", f"creator {message.index} is {format_id(creator)}", creator=creator
+        )
+    key = message.ip + bytes((message.index,))
+    if rows.CREDITS.get(ctx.state, key) is not None:
+        raise Rejected("ip/CreditAlreadyAccepted", f"credit {message.index} is accepted already")
+    rows.CREDITS.put(ctx.state, key, rows.Credit(ctx.height))
+    ctx.emit(m.CreditAccepted(message.ip, message.index, ctx.actor))
+
+
+# --- revisions --------------------------------------------------------------------------------
+
+
+def apply_set_rights(ctx: Context, message: m.SetRights) -> None:
+    """N-ip.4: a change of rights is a revision; freezing metadata does not forbid it."""
+    row = _require_updater(ctx, message.ip, m.Scope.RIGHTS)
+    revision = rows.Revision(
+        ctx.height, ctx.time_ms, ctx.actor, None, None, message.rights, message.reason, b""
+    )
+    _revise(ctx, message.ip, row, revision, rights=message.rights)
+
+
+def apply_update_metadata(ctx: Context, message: m.UpdateMetadata) -> None:
+    """N-ip.4: refused once frozen."""
+    row = _require_updater(ctx, message.ip, m.Scope.METADATA)
+    if row.frozen:
+        raise Rejected("ip/MetadataAlreadyFrozen", f"{format_id(message.ip)} is frozen")
+    revision = rows.Revision(
+        ctx.height, ctx.time_ms, ctx.actor, message.metadata, message.metadata_hash, None,
+        message.reason, b"",
+    )  # fmt: skip
+    _revise(
+        ctx, message.ip, row, revision,
+        metadata=message.metadata, metadata_hash=message.metadata_hash,
+    )  # fmt: skip
+
+
+def _revise(ctx: Context, ip: bytes, row: Ip, revision: rows.Revision, **changes: object) -> None:
+    key = ip + row.revisions.to_bytes(4, "big")
+    deposit = take_deposit(ctx, record_bytes(rows.REVISIONS.prefix + key, revision))
+    revision = msgspec.structs.replace(revision, deposit=encode_amount(deposit))
+    rows.REVISIONS.put(ctx.state, key, revision)
+    store(ctx, ip, row, revisions=row.revisions + 1, **changes)
+    ctx.emit(m.Revised(ip, row.revisions, ctx.actor, revision.rights is not None))
+
+
+def _require_updater(ctx: Context, ip: bytes, scope: m.Scope) -> Ip:
+    """Return the row if the actor owns the IP or may update this part of it (N-ip.5)."""
+    row = require_registered(ctx.state, ip)
+    if ctx.actor in (row.owner, ip):
+        return row
+    updater = rows.UPDATERS.get(ctx.state, ip + ctx.actor)
+    if (
+        updater is None
+        or updater.owner_epoch != row.owner_epoch
+        or rows.is_expired(updater.expires_at, ctx.time_ms)
+        or updater.scope not in (scope, m.Scope.BOTH)
+    ):
+        raise Rejected(
+            "ip/NotOwner", f"{format_id(ctx.actor)} may not update {format_id(ip)}", ip=ip
+        )
+    return row
+
+
+def apply_freeze_metadata(ctx: Context, message: m.FreezeMetadata) -> None:
+    """N-ip.4: irreversible."""
+    row = require_owner(ctx, message.ip)
+    if row.frozen:
+        raise Rejected("ip/MetadataAlreadyFrozen", f"{format_id(message.ip)} is frozen already")
+    store(ctx, message.ip, row, frozen=True)
+    ctx.emit(m.Frozen(message.ip))
+
+
+def apply_set_updater(ctx: Context, message: m.SetUpdater) -> None:
+    """N-ip.5: ``scope`` absent removes the updater."""
+    row = require_owner(ctx, message.ip)
+    key = message.ip + message.who
+    if message.who in (row.owner, message.ip):
+        raise Rejected("ip/UpdaterIsOwner", "the owner updates without being an updater")
+    if message.scope is None:
+        rows.UPDATERS.delete(ctx.state, key)
+    else:
+        updater = rows.Updater(message.scope, message.expires_at, row.owner_epoch)
+        rows.UPDATERS.put(ctx.state, key, updater)
+    store(ctx, message.ip, row)
+    ctx.emit(m.UpdaterSet(message.ip, message.who, message.scope, message.expires_at))
+
+
+# --- relations --------------------------------------------------------------------------------
+
+
+def _edge_key(source: bytes, relation: int, target: bytes) -> bytes:
+    return source + bytes((relation,)) + target
+
+
+def _add_edge(ctx: Context, source: bytes, relation: m.Relation, target: bytes) -> None:
+    if source == target:
+        raise Rejected("ip/SelfRelation", f"{format_id(source)} cannot relate to itself")
+    require_registered(ctx.state, target)
+    key = _edge_key(source, relation, target)
+    if rows.EDGES.get(ctx.state, key) is not None:
+        raise Rejected("ip/RelationExists", f"{relation.name} to {format_id(target)} exists")
+    row = rows.Edge(False, ctx.height, ctx.actor, b"")
+    deposit = take_deposit(ctx, record_bytes(rows.EDGES.prefix + key, row))
+    rows.EDGES.put(ctx.state, key, msgspec.structs.replace(row, deposit=encode_amount(deposit)))
+    ctx.emit(m.Related(source, relation, target))
+
+
+def apply_relate(ctx: Context, message: m.Relate) -> None:
+    """N-ip.6: at most 1 024 edges of one source."""
+    row = require_owner(ctx, message.ip)
+    if row.relations >= RELATIONS_OF_IP_MAX:
+        raise Rejected(
+            "ip/TooManyRelations", f"{row.relations} relations", limit=RELATIONS_OF_IP_MAX
+        )
+    _add_edge(ctx, message.ip, message.relation, message.target)
+    store(ctx, message.ip, row, relations=row.relations + 1)
+
+
+def apply_remove_relation(ctx: Context, message: m.RemoveRelation) -> None:
+    """N-ip.6: the deposit goes back to whoever paid it."""
+    row = require_owner(ctx, message.ip)
+    key = _edge_key(message.ip, message.relation, message.target)
+    edge = _require_edge(ctx, key)
+    rows.EDGES.delete(ctx.state, key)
+    return_deposit(ctx, edge.payer, int.from_bytes(edge.deposit, "big"))
+    store(ctx, message.ip, row, relations=row.relations - 1)
+    ctx.emit(m.RelationRemoved(message.ip, message.relation, message.target))
+
+
+def apply_accept_relation(ctx: Context, message: m.AcceptRelation) -> None:
+    """N-ip.6: by the target's owner."""
+    target = require_owner(ctx, message.target)
+    key = _edge_key(message.source, message.relation, message.target)
+    edge = _require_edge(ctx, key)
+    if edge.accepted:
+        raise Rejected("ip/RelationAlreadyAccepted", "the relation is accepted already")
+    rows.EDGES.put(ctx.state, key, msgspec.structs.replace(edge, accepted=True))
+    store(ctx, message.target, target)
+    ctx.emit(m.RelationAccepted(message.source, message.relation, message.target))
+
+
+def _require_edge(ctx: Context, key: bytes) -> rows.Edge:
+    edge = rows.EDGES.get(ctx.state, key)
+    if edge is None:
+        raise Rejected("ip/NoSuchRelation", "there is no such relation")
+    return edge
+
+
+# --- ownership --------------------------------------------------------------------------------
+
+
+def apply_transfer(ctx: Context, message: m.Transfer) -> None:
+    """N-ip.7: an offer if the receiver asks to be asked, else at once."""
+    row = require_owner(ctx, message.ip)
+    if message.if_state is not None and message.if_state != row.state:
+        raise Rejected(
+            "ip/StateChanged",
+            f"the IP's state is {row.state}, the transfer asks for {message.if_state}",
+            found=row.state,
+            expected=message.if_state,
+        )
+    if message.to == row.owner:
+        raise Rejected("ip/SelfTransfer", f"{format_id(message.to)} owns it already")
+    _check_receiver(ctx, message.ip, message.to)
+    if message.to[0] == Kind.ACCOUNT and requires_acceptance(ctx.state, message.to):
+        expires_at = ctx.time_ms + WEEK_MS
+        rows.OFFERS.put(ctx.state, message.ip, rows.Offer(message.to, expires_at, row.owner_epoch))
+        store(ctx, message.ip, row)
+        ctx.emit(m.TransferOffered(message.ip, row.owner, message.to, expires_at))
+        return
+    _move(ctx, message.ip, row, message.to)
+
+
+def _check_receiver(ctx: Context, ip: bytes, to: bytes) -> None:
+    """Walk up from the receiver: never into the moved IP, never more than 8 steps."""
+    holder = to
+    for _ in range(OWNER_STEPS_MAX + 1):
+        if holder == ip:
+            raise Rejected("ip/OwnershipCycle", f"{format_id(ip)} would own itself", ip=ip)
+        if holder[0] != Kind.IP:
+            return
+        holder = require_registered(ctx.state, holder).owner
+    raise Rejected(
+        "ip/OwnershipTooDeep", f"more than {OWNER_STEPS_MAX} owners above", limit=OWNER_STEPS_MAX
+    )
+
+
+def _move(ctx: Context, ip: bytes, row: Ip, to: bytes) -> None:
+    rows.OFFERS.delete(ctx.state, ip)
+    store(ctx, ip, row, owner=to, owner_epoch=row.owner_epoch + 1)
+    ctx.emit(m.Transferred(ip, row.owner, to))
+
+
+def apply_accept_transfer(ctx: Context, message: m.AcceptTransfer) -> None:
+    """N-ip.7: by the named receiver, within 7 days, from the same owner."""
+    row = require_registered(ctx.state, message.ip)
+    offer = _require_offer(ctx, message.ip, row)
+    if offer.to != ctx.actor:
+        raise Rejected("ip/NotReceiver", f"the offer is for {format_id(offer.to)}", to=offer.to)
+    if rows.is_expired(offer.expires_at, ctx.time_ms):
+        raise Rejected("ip/OfferExpired", "the offer has expired", expires_at=offer.expires_at)
+    _check_receiver(ctx, message.ip, offer.to)
+    _move(ctx, message.ip, row, offer.to)
+
+
+def apply_withdraw_transfer(ctx: Context, message: m.WithdrawTransfer) -> None:
+    """N-ip.7: the owner takes the offer back."""
+    row = require_owner(ctx, message.ip)
+    offer = _require_offer(ctx, message.ip, row)
+    rows.OFFERS.delete(ctx.state, message.ip)
+    store(ctx, message.ip, row)
+    ctx.emit(m.TransferWithdrawn(message.ip, offer.to))
+
+
+def _require_offer(ctx: Context, ip: bytes, row: Ip) -> rows.Offer:
+    offer = rows.OFFERS.get(ctx.state, ip)
+    if offer is None or offer.owner_epoch != row.owner_epoch:
+        raise Rejected("ip/NoOffer", f"{format_id(ip)} is not on offer", ip=ip)
+    return offer
+
+
+def apply_execute(ctx: Context, message: m.Execute) -> None:
+    """N-ip.9: the nested messages run with the IP as their actor."""
+    row = require_owner(ctx, message.ip)
+    store(ctx, message.ip, row)
+    by = ctx.actor
+    nested = ctx.block.read_nested(message)
+    ctx.run_nested(message.ip, nested)
+    ctx.emit(m.Executed(message.ip, by, len(nested)))

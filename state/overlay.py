@@ -1,0 +1,80 @@
+"""The state a block sees and changes, laid over its parent's state (protocol.md A1, B7).
+
+Reads fall through: the transaction in hand, the block so far, the un-finalised blocks below it,
+the store. A transaction's changes stay apart until it succeeds, so undoing it is forgetting them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from chain.errors import Misuse
+
+Writes = dict[bytes, bytes | None]
+"""Changed keys; ``None`` deletes."""
+
+
+class _Missing:
+    """Marks a key that a layer says nothing about."""
+
+
+_MISSING: Final = _Missing()
+
+
+class Overlay:
+    """One block's view of the state; mutable, single owner."""
+
+    __slots__ = ("_base", "_below", "_transaction", "writes")
+
+    def __init__(
+        self, base: Callable[[bytes], bytes | None], below: tuple[Writes, ...] = ()
+    ) -> None:
+        """``base`` reads the store; ``below``: writes of un-finalised parents, newest first."""
+        self._base = base
+        self._below = below
+        self._transaction: Writes = {}
+        self.writes: Writes = {}
+
+    def child(self) -> Overlay:
+        """Return an overlay whose parent state is this one's; this one must change no more."""
+        if self._transaction:
+            raise Misuse("an overlay with an open transaction cannot be a parent")
+        return Overlay(self._base, (self.writes, *self._below))
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of ``key``, or None if there is none."""
+        value: bytes | _Missing | None = self._transaction.get(key, _MISSING)
+        if value is _MISSING:
+            value = self.writes.get(key, _MISSING)
+            if value is _MISSING:
+                return self._get_below(key)
+        return value  # type: ignore[return-value]  # _MISSING has just been ruled out
+
+    def _get_below(self, key: bytes) -> bytes | None:
+        for layer in self._below:
+            if key in layer:
+                return layer[key]
+        return self._base(key)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Set ``key`` in the transaction in hand."""
+        self._transaction[key] = value
+
+    def delete(self, key: bytes) -> None:
+        """Remove ``key`` in the transaction in hand; removing an absent key is allowed."""
+        self._transaction[key] = None
+
+    def commit(self) -> None:
+        """Make the transaction's changes part of the block."""
+        self.writes.update(self._transaction)
+        self._transaction = {}
+
+    def rollback(self) -> None:
+        """Forget the transaction's changes."""
+        self._transaction = {}
+
+    @property
+    def touched(self) -> int:
+        """Number of keys the transaction in hand has written."""
+        return len(self._transaction)
