@@ -16,6 +16,8 @@ import msgspec
 from chain.codec import Record, encode
 from chain.params import Params
 
+from .layout import after
+
 R = TypeVar("R", bound=Record)
 
 
@@ -97,14 +99,8 @@ class Table(Generic[R]):
     ) -> Iterator[tuple[bytes, R]]:
         """Yield (key, row) in key order from ``start`` on, keys beginning with ``within``."""
         low = self.prefix + max(start, within)
-        for key, raw in state.scan(low, _after(self.prefix + within)):
+        for key, raw in state.scan(low, after(self.prefix + within)):
             yield key[len(self.prefix) :], self._decode(raw)
-
-
-def _after(prefix: bytes) -> bytes:
-    """Return the first key after all keys that begin with ``prefix``."""
-    stripped = prefix.rstrip(b"\xff")
-    return stripped[:-1] + bytes((stripped[-1] + 1,))
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,10 @@ class Overlay:
         """Forget the transaction's changes."""
         self._transaction = {}
 
+    def forget_below(self, layer: Writes) -> None:
+        """Stop looking into ``layer``, the deepest one: it has reached the store."""
+        self._below = tuple(below for below in self._below if below is not layer)
+
     @property
     def touched(self) -> int:
         """Number of keys the transaction in hand has written."""

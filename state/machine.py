@@ -1,0 +1,378 @@
+"""The state machine: blocks in, states out (docs/architecture.md, protocol.md B4–B9, A1).
+
+It holds the finalised state on disk, its tree in memory, and above it the chain of executed but
+un-finalised blocks. It knows nothing of votes. A block passes through it in three calls:
+``authorise`` (may it be voted for), ``execute`` (what does it do), ``commit`` (it is final).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+
+from chain.block import Block
+from chain.codec import encode
+from chain.committee import Committee, genesis_committee
+from chain.errors import Corruption, Misuse, Rejected
+from chain.finality import FinalityProof
+from chain.genesis import Genesis
+from chain.hashing import EMPTY_ROOT
+from chain.ids import NCOLO
+from chain.transaction import SignedBody
+
+from . import layout
+from .executor import Environment, Executed, Executor
+from .headers import Derived, Tip, derive, require_derived
+from .indexes import block_rows
+from .modules.account import ACCOUNTS, Account, balance_of, next_seq
+from .overlay import Overlay, Writes
+from .registry import Registry, Transaction
+from .store import KeyValueStore
+from .tree import Tree, TreeDiff, update_in_slices
+
+DEPTH_MAX = 64
+"""Un-finalised blocks held; leaders stop filling blocks at 8, so this is never met in order."""
+
+
+@dataclass(slots=True)
+class Candidate:
+    """An un-finalised block and how far this node has taken it."""
+
+    block: Block
+    transactions: list[Transaction]
+    environment: Environment
+    overlay: Overlay
+    executed: Executed | None = None
+    diff: TreeDiff | None = None
+    tip: Tip | None = None
+
+
+class StateMachine:
+    """One node's application state; single owner, no concurrency inside."""
+
+    def __init__(self, store: KeyValueStore, genesis: Genesis, registry: Registry) -> None:
+        """Open the state in ``store``, writing the genesis state if it is new (G4).
+
+        Raises ``Rejected`` (another genesis, a later schema) or ``Corruption``.
+        """
+        self.genesis = genesis
+        self.genesis_hash = genesis.hash()
+        self.params = genesis.params
+        self.registry = registry
+        self.committee: Committee = genesis_committee(genesis)
+        self._committee_hash = self.committee.hash
+        self._store = store
+        self._executor = Executor(registry)
+        self._candidates: dict[bytes, Candidate] = {}
+        self._last_diff: TreeDiff | None = None
+        if store.get(layout.META_HEAD) is None:
+            self._write_genesis()
+        self._require_own_database()
+        self.head = self._read_head()
+        self._tree = Tree.build(self._state_pairs())
+        if self._tree.root != self.head.state_root:
+            raise Corruption(
+                f"the stored state has root {self._tree.root.hex()}, the head names "
+                f"{self.head.state_root.hex()}; run `colophon node check`"
+            )
+
+    # --- opening ------------------------------------------------------------------------------
+
+    def _write_genesis(self) -> None:
+        overlay = Overlay(lambda _: None)
+        self._executor.genesis(overlay, self.genesis)
+        tree = Tree.build((key, value) for key, value in overlay.writes.items() if value)
+        head = layout.Head(
+            0, self.genesis_hash, self.genesis.time_ms, self.params.base_fee_genesis, 0,
+            tree.root, EMPTY_ROOT,
+        )  # fmt: skip
+        rows: list[tuple[bytes, bytes | None]] = [
+            (layout.STATE + key, value) for key, value in overlay.writes.items()
+        ]
+        rows.append((layout.META_SCHEMA, encode(layout.SchemaRow(layout.SCHEMA))))
+        rows.append((layout.META_GENESIS, encode(self.genesis)))
+        rows.append((layout.META_HEAD, encode(head)))
+        self._store.write(rows, sync=True)
+
+    def _require_own_database(self) -> None:
+        schema = self._store.get(layout.META_SCHEMA)
+        version = layout.SCHEMA_ROW.decode_own(schema).version if schema else 0
+        if version != layout.SCHEMA:
+            raise Rejected(
+                "store/Schema",
+                f"the database has schema {version}, this release reads {layout.SCHEMA}: "
+                "start the release that wrote it, or `colophon node reset --keep-keys`",
+            )
+        if self._store.get(layout.META_GENESIS) != encode(self.genesis):
+            raise Rejected(
+                "store/OtherNetwork",
+                "the database belongs to another genesis than the one in this home",
+            )
+
+    def _read_head(self) -> Tip:
+        raw = self._store.get(layout.META_HEAD)
+        if raw is None:
+            raise Corruption("the database has no head row")
+        row = layout.HEAD.decode_own(raw)
+        return Tip(
+            row.block_id, row.height, row.time_ms, row.base_fee, row.units, row.state_root,
+            row.receipts_root,
+        )  # fmt: skip
+
+    def _state_pairs(self) -> Iterator[tuple[bytes, bytes]]:
+        for key, value in self._store.scan(layout.STATE, layout.after(layout.STATE)):
+            yield key[1:], value
+
+    def _read_state(self, key: bytes) -> bytes | None:
+        return self._store.get(layout.STATE + key)
+
+    # --- reading transactions -----------------------------------------------------------------
+
+    def read_transaction(self, signed: SignedBody) -> Transaction:
+        """Return a transaction that passes every check its bytes allow; raises ``Rejected``."""
+        return self.registry.read(signed.body, signed.signatures, self.genesis_hash)
+
+    def next_seq(self, sender: bytes, lane: int) -> int:
+        """Return the next sequence number of a lane in the finalised state."""
+        account = ACCOUNTS.get(self._view, sender)
+        return next_seq(self._view, account, sender, lane)
+
+    def balance(self, holder: bytes) -> int:
+        """Return a holder's ncolo in the finalised state."""
+        return balance_of(self._view, holder, NCOLO)
+
+    def account(self, sender: bytes) -> Account | None:
+        """Return the account row in the finalised state, or None."""
+        return ACCOUNTS.get(self._view, sender)
+
+    @property
+    def _view(self) -> Overlay:
+        return Overlay(self._read_state)
+
+    # --- tips ---------------------------------------------------------------------------------
+
+    def tip(self, block_id: bytes) -> Tip:
+        """Return what a child needs of an executed block; ``Misuse`` if it is not executed."""
+        if block_id == self.head.block_id:
+            return self.head
+        candidate = self._candidates.get(block_id)
+        if candidate is None or candidate.tip is None:
+            raise Misuse(f"block {block_id.hex()} is not executed here")
+        return candidate.tip
+
+    def is_executed(self, block_id: bytes) -> bool:
+        """Tell whether children of a block can be built or checked here."""
+        if block_id == self.head.block_id:
+            return True
+        candidate = self._candidates.get(block_id)
+        return candidate is not None and candidate.tip is not None
+
+    def candidate(self, block_id: bytes) -> Candidate | None:
+        """Return an un-finalised block this machine holds."""
+        return self._candidates.get(block_id)
+
+    def derive(self, parent_id: bytes, time_ms: int) -> Derived:
+        """Return the derivable header fields of a child (B6)."""
+        return derive(self.tip(parent_id), self.params, self._committee_hash, time_ms)
+
+    def overlay_above(self, parent_id: bytes) -> Overlay:
+        """Return a fresh overlay whose parent state is that after ``parent_id``."""
+        if parent_id == self.head.block_id:
+            return Overlay(self._read_state)
+        return self._candidates[parent_id].overlay.child()
+
+    # --- building and checking ----------------------------------------------------------------
+
+    def select(
+        self, parent_id: bytes, time_ms: int, transactions: Iterable[Transaction]
+    ) -> tuple[list[Transaction], list[tuple[Transaction, Rejected]]]:
+        """Return the transactions that can stand in a child, and why the others cannot (B7).
+
+        Takes them in the given order and skips what does not fit; a leader's own check, with
+        the same rule every voter applies.
+        """
+        derived = self.derive(parent_id, time_ms)
+        overlay = self.overlay_above(parent_id)
+        environment = self._environment(derived, time_ms)
+        chosen: list[Transaction] = []
+        refused: list[tuple[Transaction, Rejected]] = []
+        units = 0
+        for tx in transactions:
+            if units + tx.units > self.params.block_units_max:
+                break
+            try:
+                self._executor.authorise_all(overlay, environment, [tx])
+            except Rejected as refusal:
+                overlay.rollback()
+                refused.append((tx, refusal))
+                continue
+            chosen.append(tx)
+            units += tx.units
+        return chosen, refused
+
+    def authorise(self, block: Block, transactions: list[Transaction]) -> None:
+        """Accept a block as valid above its executed parent, or raise ``Rejected`` (B4–B6).
+
+        ``transactions`` are the block's, read by ``read_transaction``, signatures verified.
+        """
+        header = block.header
+        if block.id in self._candidates:
+            return
+        if len(self._candidates) >= DEPTH_MAX:
+            raise Rejected("block/TooDeep", f"{DEPTH_MAX} un-finalised blocks are held")
+        tip = self.tip(header.parent_id)
+        if header.time_ms <= tip.time_ms:
+            raise Rejected(
+                "block/Time", f"time {header.time_ms} is not after the parent's {tip.time_ms}"
+            )
+        units = sum(tx.units for tx in transactions)
+        if units > self.params.block_units_max:
+            raise Rejected(
+                "block/TooManyUnits", f"{units} units, at most {self.params.block_units_max}"
+            )
+        size = sum(transaction_bytes(tx) for tx in transactions)
+        if size > self.params.block_bytes_max:
+            raise Rejected(
+                "block/TooManyBytes", f"{size} bytes, at most {self.params.block_bytes_max}"
+            )
+        derived = self.derive(header.parent_id, header.time_ms)
+        require_derived(header, derived, units)
+        overlay = self.overlay_above(header.parent_id)
+        environment = self._environment(derived, header.time_ms)
+        self._executor.authorise_all(overlay, environment, transactions)
+        self._candidates[block.id] = Candidate(block, transactions, environment, overlay)
+
+    def _environment(self, derived: Derived, time_ms: int) -> Environment:
+        return Environment(
+            self.genesis_hash, self.params, derived.height, time_ms, derived.base_fee
+        )
+
+    def execute(self, block_id: bytes) -> Generator[None, None, Executed]:
+        """Execute an authorised block in steps of a few milliseconds (B5, P12).
+
+        Raises ``ExecutionFault`` if a rule breaks; the candidate is then gone.
+        """
+        candidate = self._candidates[block_id]
+        if candidate.executed is not None:
+            return candidate.executed
+        try:
+            executed = yield from self._executor.execute(
+                candidate.overlay, candidate.environment, candidate.transactions
+            )
+            diff = yield from update_in_slices(
+                self._tree_view(candidate.block.header.parent_id), candidate.overlay.writes
+            )
+        except BaseException:
+            self._candidates.pop(block_id, None)
+            raise
+        header = candidate.block.header
+        candidate.executed = executed
+        candidate.diff = diff
+        candidate.tip = Tip(
+            block_id, header.height, header.time_ms, header.base_fee, header.units_limit_used,
+            diff.root, executed.receipts_root,
+        )  # fmt: skip
+        return executed
+
+    def _tree_view(self, parent_id: bytes) -> Tree | TreeDiff:
+        if parent_id == self.head.block_id:
+            return self._last_diff if self._last_diff is not None else self._tree
+        diff = self._candidates[parent_id].diff
+        if diff is None:
+            raise Misuse("the parent is not executed")
+        return diff
+
+    # --- finality -----------------------------------------------------------------------------
+
+    def commit_rows(
+        self, block_id: bytes, proof: FinalityProof, blobs: Iterable[tuple[bytes, bytes]] = ()
+    ) -> list[tuple[bytes, bytes | None]]:
+        """Return the one batch that makes an executed child of the head final (P10).
+
+        State, block, proof, receipts, indexes, blobs and the new head stand in it together, so
+        there is never half a height on disk.
+        """
+        candidate = self._candidates[block_id]
+        executed, tip = candidate.executed, candidate.tip
+        if (
+            executed is None
+            or tip is None
+            or candidate.block.header.parent_id != (self.head.block_id)
+        ):
+            raise Misuse("only an executed child of the head can be committed")
+        block = candidate.block
+        rows: list[tuple[bytes, bytes | None]] = [
+            (layout.STATE + key, value) for key, value in candidate.overlay.writes.items()
+        ]
+        height = tip.height
+        stored = layout.StoredBlock(encode(block.header), encode(block.body))
+        rows.append((layout.height_key(layout.BLOCK, height), encode(stored)))
+        rows.append((layout.height_key(layout.PROOF, height), encode(proof)))
+        rows.append(
+            (
+                layout.height_key(layout.RECEIPTS, height),
+                encode(layout.StoredReceipts(executed.receipts)),
+            )
+        )
+        rows.append((layout.HEIGHT_OF + block_id, height.to_bytes(8, "big")))
+        rows.extend(
+            block_rows(self.registry, height, tip.time_ms, candidate.transactions, executed)
+        )
+        rows.extend((layout.BLOB + digest, content) for digest, content in blobs)
+        rows.append((layout.META_HEAD, encode(head_row(tip))))
+        return rows
+
+    def write(self, rows: list[tuple[bytes, bytes | None]]) -> None:
+        """Write a batch made by ``commit_rows``, durably. May run in a thread: it stays in C."""
+        self._store.write(rows, sync=True)
+
+    def committed(self, block_id: bytes) -> Executed:
+        """Make a block whose batch is written the head; drop what can no longer be final."""
+        candidate = self._candidates.pop(block_id)
+        executed, diff, tip = candidate.executed, candidate.diff, candidate.tip
+        assert executed is not None and diff is not None and tip is not None
+        if self._last_diff is not None:
+            self._tree.merge(self._last_diff)
+        self._last_diff = diff
+        self.head = tip
+        self._drop_stale(candidate.overlay.writes)
+        return executed
+
+    def _drop_stale(self, finalised: Writes) -> None:
+        """Keep only candidates above the head; their overlays now end at the store."""
+        alive = {self.head.block_id}
+        for block_id, candidate in sorted(
+            self._candidates.items(), key=lambda item: item[1].block.header.height
+        ):
+            if candidate.block.header.parent_id in alive:
+                alive.add(block_id)
+                candidate.overlay.forget_below(finalised)
+            else:
+                del self._candidates[block_id]
+
+    def discard(self, block_id: bytes) -> None:
+        """Forget an un-finalised block (its view was nullified, or a rule broke on it)."""
+        self._candidates.pop(block_id, None)
+
+    def commit(self, block_id: bytes, proof: FinalityProof) -> Executed:
+        """Write and adopt a block at once (catch-up, tests, benchmarks)."""
+        self.write(self.commit_rows(block_id, proof))
+        return self.committed(block_id)
+
+    @property
+    def proof_view(self) -> Tree:
+        """The tree of the state after the head's parent: what a proof by the head is about."""
+        return self._tree
+
+
+def head_row(tip: Tip) -> layout.Head:
+    """Return the row that names the head."""
+    return layout.Head(
+        tip.height, tip.block_id, tip.time_ms, tip.base_fee, tip.units, tip.state_root,
+        tip.receipts_root,
+    )  # fmt: skip
+
+
+def transaction_bytes(tx: Transaction) -> int:
+    """Return the bytes a transaction counts in a block, its blobs' contents included (T5)."""
+    return len(tx.raw_body) + 64 * len(tx.signatures) + sum(blob.length for blob in tx.blobs)

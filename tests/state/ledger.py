@@ -1,0 +1,168 @@
+"""A chain without consensus for testing rules: send messages, look at receipts and state.
+
+``Ledger`` runs every transaction in a block of its own through the real executor, with the real
+authorise, and checks after each block that money is conserved and every family's invariants
+hold. Keys, times and fees are fixed, so a test is a few lines that say what it means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from chain.codec import encode, encode_amount
+from chain.crypto import SigningKey
+from chain.genesis import Genesis, GenesisAccount, GenesisValidator, check_genesis
+from chain.ids import NCOLO, address_of, derive_id
+from chain.params import ModuleVersion, Params
+from chain.transaction import ENVELOPE, Body, sign_body
+from state.executor import OK, Environment, Executor, Receipt, finish
+from state.families import MODULES, REGISTRY
+from state.invariants import check_state
+from state.module import EventPlace, Message, QueryContext
+from state.modules.account import ACCOUNTS, balance_of, next_seq
+from state.overlay import Overlay
+
+START_MS = 1_700_000_000_000
+RICH = 10**18
+"""ncolo of every account a ledger starts with."""
+
+
+def key_of(number: int) -> SigningKey:
+    """Return the test key with this number."""
+    return SigningKey(number.to_bytes(32, "big"))
+
+
+class MemoryState:
+    """A finalised state in a dict, in key order when scanned."""
+
+    def __init__(self) -> None:
+        self.rows: dict[bytes, bytes] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.rows.get(key)
+
+    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        for key in sorted(self.rows):
+            if start <= key < stop:
+                yield key, self.rows[key]
+
+    def apply(self, writes: dict[bytes, bytes | None]) -> None:
+        for key, value in writes.items():
+            if value is None:
+                self.rows.pop(key, None)
+            else:
+                self.rows[key] = value
+
+
+class Refused(AssertionError):
+    """A transaction failed where the test expected it to succeed."""
+
+
+class Ledger:
+    """Accounts 1..n with money, and blocks of one transaction each."""
+
+    def __init__(self, accounts: int = 5, **params: Any) -> None:
+        self.keys = [key_of(number) for number in range(1, accounts + 1)]
+        self.addresses = [address_of(key.public_key) for key in self.keys]
+        versions = sorted(ModuleVersion(module.name, 1) for module in MODULES)
+        self.params = Params(modules=versions, **params)
+        rich = [GenesisAccount(a, encode_amount(RICH)) for a in sorted(self.addresses)]
+        self.genesis = Genesis(
+            1, "test", START_MS, bytes(16), self.params,
+            [GenesisValidator(self.keys[0].public_key, 1)], rich, [],
+        )  # fmt: skip
+        check_genesis(self.genesis)
+        self.hash = self.genesis.hash()
+        self.state = MemoryState()
+        self.index = MemoryState()
+        self.executor = Executor(REGISTRY)
+        overlay = Overlay(self.state.get)
+        self.executor.genesis(overlay, self.genesis)
+        self.state.apply(overlay.writes)
+        self.height = 0
+        self.now_ms = START_MS
+        self.check_every_block = True
+
+    # --- looking ------------------------------------------------------------------------------
+
+    def balance(self, holder: bytes, denom: bytes = NCOLO) -> int:
+        return balance_of(self.state, holder, denom)
+
+    def seq(self, who: int, lane: int = 0) -> int:
+        account = ACCOUNTS.get(self.state, self.addresses[who])
+        return next_seq(self.state, account, self.addresses[who], lane)
+
+    def next_id(self, kind: int, who: int, path: list[int] | None = None, n: int = 0) -> bytes:
+        """Return the id of what the next transaction of ``who`` makes."""
+        return derive_id(kind, self.hash, self.addresses[who], 0, self.seq(who), path or [0], n)
+
+    @property
+    def query(self) -> QueryContext:
+        return QueryContext(
+            self.state, self.index, self.hash, self.height, self.now_ms, self.params
+        )
+
+    # --- sending ------------------------------------------------------------------------------
+
+    def body(self, who: int, messages: tuple[Message, ...], **changes: Any) -> Body[Any]:
+        body: Body[Any] = Body(
+            1, self.hash, self.addresses[who], [self.keys[who].public_key], 0, self.seq(who), 0,
+            encode_amount(10**15), b"", None, list(messages),
+        )  # fmt: skip
+        return msgspec.structs.replace(body, **changes)
+
+    def send(self, who: int, *messages: Message, **changes: Any) -> Receipt[Any]:
+        """Run one transaction in a block of its own and return its receipt."""
+        body = self.body(who, messages, **changes)
+        envelope = ENVELOPE.decode(sign_body(body, [self.keys[who]], []))
+        tx = REGISTRY.read(envelope.body, envelope.signatures, self.hash)
+        self.height += 1
+        self.now_ms += 100
+        environment = Environment(
+            self.hash, self.params, self.height, self.now_ms, self.params.base_fee_genesis
+        )
+        overlay = Overlay(self.state.get)
+        self.executor.authorise_all(overlay, environment, [tx])
+        executed = finish(self.executor.execute(overlay, environment, [tx]))
+        self.state.apply(overlay.writes)
+        self._index(tx.id, executed.events[0])
+        receipt: Receipt[Any] = msgspec.msgpack.Decoder(Receipt[REGISTRY.event_union]).decode(
+            executed.receipts[0]
+        )
+        self.last_refusal = executed.refusals.get(0)
+        self.last_writes = len(overlay.writes)
+        if self.check_every_block:
+            check_state(REGISTRY, self.state)
+        return receipt
+
+    def _index(self, tx_id: bytes, events: list[Any]) -> None:
+        place = EventPlace(self.height, self.now_ms, 0, tx_id, b"")
+        for event in events:
+            for module in MODULES:
+                if module.index is not None:
+                    self.index.apply(dict(module.index(place, event)))
+
+    def ok(self, who: int, *messages: Message, **changes: Any) -> Receipt[Any]:
+        """Send and require success."""
+        receipt = self.send(who, *messages, **changes)
+        if receipt.status != OK:
+            raise Refused(str(self.last_refusal))
+        return receipt
+
+    def refused(self, who: int, *messages: Message, **changes: Any) -> str:
+        """Send, require failure, require that only the fee moved, and return the code."""
+        before = dict(self.state.rows)
+        receipt = self.send(who, *messages, **changes)
+        assert receipt.status != OK, "the transaction succeeded"
+        assert receipt.events == []
+        changed = {key for key, value in self.state.rows.items() if before.get(key) != value}
+        changed |= {key for key in before if key not in self.state.rows}
+        assert all(key.startswith(b"account\0") for key in changed), "something else changed"
+        return receipt.code
+
+    def encoded(self, *messages: Message) -> list[bytes]:
+        """Return messages as ``ip.execute`` carries them."""
+        return [encode(message) for message in messages]
