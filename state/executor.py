@@ -6,13 +6,14 @@ steps, so that the node's loop can serve consensus in between (protocol P12).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from chain import fees
+from chain.application import CertifyFault, Job
 from chain.codec import U32, Record, encode, encode_amount
-from chain.errors import ColophonError, Rejected
+from chain.errors import Rejected
 from chain.fields import Amount
 from chain.genesis import Genesis
 from chain.hashing import tagged_hash
@@ -34,7 +35,6 @@ STEP_UNITS = 3_000
 OK, FAILED = 0, 1
 
 BlockRule = Callable[[BlockContext], None]
-Steps = Generator[None, None, "Executed"]
 
 
 E = TypeVar("E")
@@ -52,14 +52,6 @@ class Receipt(Record, Generic[E]):
     units: int
     fee: Amount
     events: list[E]
-
-
-class ExecutionFault(ColophonError):
-    """A rule raised something that is no typed refusal: a bug of ours, named by transaction."""
-
-    def __init__(self, tx_id: bytes | None, cause: Exception) -> None:
-        super().__init__(f"executing {tx_id.hex() if tx_id else 'a block rule'}: {cause!r}")
-        self.tx_id = tx_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +118,10 @@ class Executor:
 
     def execute(
         self, overlay: Overlay, environment: Environment, transactions: list[Transaction]
-    ) -> Steps:
+    ) -> Job[Executed]:
         """Run the messages of authorised transactions (B5), yielding every few milliseconds.
 
-        Raises ``ExecutionFault`` if a rule breaks; ``overlay`` must then be thrown away.
+        Raises ``CertifyFault`` if a rule breaks; ``overlay`` must then be thrown away.
         """
         block = self.open_block(overlay, environment)
         executed = Executed(overlay)
@@ -139,7 +131,9 @@ class Executor:
             try:
                 self._run(block, overlay, tx, index, executed)
             except Exception as cause:
-                raise ExecutionFault(tx.id, cause) from cause
+                raise CertifyFault(
+                    tx.id, f"a rule broke on transaction {tx.id.hex()}: {cause!r}"
+                ) from cause
             units += tx.units
             if units >= STEP_UNITS:
                 units = 0
@@ -152,7 +146,7 @@ class Executor:
             try:
                 rule(block)
             except Exception as cause:
-                raise ExecutionFault(None, cause) from cause
+                raise CertifyFault(None, f"a block rule broke: {cause!r}") from cause
             overlay.commit()
 
     def _run(
@@ -240,13 +234,3 @@ def _settle_fees(block: BlockContext) -> None:
         account.credit(block.state, TREASURY, NCOLO, earned)
     if burned:
         account.change_supply(block.state, NCOLO, -burned)
-
-
-def finish(steps: Steps) -> Executed:
-    """Run steps to their end without pausing (tests, benchmarks, catch-up)."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            result: Executed = stop.value
-            return result

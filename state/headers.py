@@ -1,10 +1,11 @@
-"""Every header field that follows from the parent and the body: computed in one place (B6)."""
+"""What follows from an executed parent, computed in one place (protocol.md B7)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from chain import fees
+from chain.application import Derived
 from chain.errors import Rejected
 from chain.header import ZERO_HASH, Header, epoch_of, last_height
 from chain.params import Params
@@ -23,59 +24,40 @@ class Tip:
     receipts_root: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Derived:
-    """Fields of a child's header that are no choice of its leader."""
-
-    height: int
-    epoch: int
-    base_fee: int
-    parent_state_root: bytes
-    parent_receipts_root: bytes
-    params_hash: bytes
-    next_committee_hash: bytes
-
-
-def derive(tip: Tip, params: Params, committee_hash: bytes, time_ms: int) -> Derived:
-    """Return the derivable header fields of a block at ``time_ms`` above ``tip``."""
-    height = tip.height + 1
-    epoch = epoch_of(height, params.epoch_length)
+def base_fee_above(tip: Tip, params: Params, time_ms: int) -> int:
+    """Return the base fee of a block at ``time_ms`` above ``tip`` (F3)."""
     if tip.height == 0:
-        base_fee = params.base_fee_genesis
-    else:
-        base_fee = fees.next_base_fee(params, tip.base_fee, tip.units, time_ms - tip.time_ms)
-    at_end = height == last_height(epoch, params.epoch_length)
+        return params.base_fee_genesis
+    return fees.next_base_fee(params, tip.base_fee, tip.units, time_ms - tip.time_ms)
+
+
+def derive(tip: Tip, params: Params, committee_hash: bytes, time_ms: int, units: int) -> Derived:
+    """Return the consequences that the header of a block above ``tip`` must name (B7)."""
+    height = tip.height + 1
+    ends_epoch = height == last_height(epoch_of(height, params.epoch_length), params.epoch_length)
     return Derived(
-        height,
-        epoch,
-        base_fee,
-        tip.state_root,
-        tip.receipts_root,
-        params.hash(),
-        committee_hash if at_end else ZERO_HASH,
+        base_fee=base_fee_above(tip, params, time_ms),
+        units_limit_used=units,
+        parent_state_root=tip.state_root,
+        parent_receipts_root=tip.receipts_root,
+        params_hash=params.hash(),
+        next_committee_hash=committee_hash if ends_epoch else ZERO_HASH,
     )
 
 
-def require_derived(header: Header, derived: Derived, units: int) -> None:
-    """Refuse a header that says something else than follows from its parent (B6).
+def require_derived(header: Header, derived: Derived) -> None:
+    """Refuse a header that says something else than follows from its parent (B7).
 
-    Raises ``block/<Field>``: a differing root names both values, so an operator can see which
-    node is wrong.
+    ``block/Derived`` names the field and both values, so an operator sees which node is wrong.
     """
-    checks = (
-        ("block/Height", header.height, derived.height),
-        ("block/Epoch", header.epoch, derived.epoch),
-        ("block/BaseFee", header.base_fee, derived.base_fee),
-        ("block/UnitsUsed", header.units_limit_used, units),
-        ("block/StateRoot", header.parent_state_root, derived.parent_state_root),
-        ("block/ReceiptsRoot", header.parent_receipts_root, derived.parent_receipts_root),
-        ("block/Params", header.params_hash, derived.params_hash),
-        ("block/NextCommittee", header.next_committee_hash, derived.next_committee_hash),
-    )
-    for code, found, expected in checks:
+    for entry in fields(Derived):
+        found, expected = getattr(header, entry.name), getattr(derived, entry.name)
         if found != expected:
             raise Rejected(
-                code, f"the header says {_show(found)}, this node computes {_show(expected)}"
+                "block/Derived",
+                f"{entry.name} is {_show(found)} in the header, this node computes "
+                f"{_show(expected)}",
+                field=entry.name,
             )
 
 

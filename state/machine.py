@@ -7,10 +7,12 @@ un-finalised blocks. It knows nothing of votes. A block passes through it in thr
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from chain.block import Block
+from chain.application import Derived, Job, Placement, make_header
+from chain.block import Block, Body
+from chain.certificate import Evidence
 from chain.codec import encode
 from chain.committee import Committee, genesis_committee
 from chain.errors import Corruption, Misuse, Rejected
@@ -18,17 +20,18 @@ from chain.finality import FinalityProof
 from chain.genesis import Genesis
 from chain.hashing import EMPTY_ROOT
 from chain.ids import NCOLO
+from chain.state_proof import StateProof
 from chain.transaction import SignedBody
 
 from . import layout
 from .executor import Environment, Executed, Executor
-from .headers import Derived, Tip, derive, require_derived
+from .headers import Tip, base_fee_above, derive, require_derived
 from .indexes import block_rows
 from .modules.account import ACCOUNTS, Account, balance_of, next_seq
 from .overlay import Overlay, Writes
 from .registry import Registry, Transaction
 from .store import KeyValueStore
-from .tree import Tree, TreeDiff, update_in_slices
+from .tree import Tree, TreeDiff, prove, update_in_slices
 
 DEPTH_MAX = 64
 """Un-finalised blocks held; leaders stop filling blocks at 8, so this is never met in order."""
@@ -61,10 +64,14 @@ class StateMachine:
         self.registry = registry
         self.committee: Committee = genesis_committee(genesis)
         self._committee_hash = self.committee.hash
-        self._store = store
+        self.store = store
         self._executor = Executor(registry)
         self._candidates: dict[bytes, Candidate] = {}
         self._last_diff: TreeDiff | None = None
+        # The tree stays one block behind the head: proofs are about the state that the head's
+        # header names. ``_before_head`` reads the store as it was then.
+        self._before_head: Callable[[bytes], bytes | None] | None = None
+        self._before_write: Callable[[bytes], bytes | None] | None = None
         if store.get(layout.META_HEAD) is None:
             self._write_genesis()
         self._require_own_database()
@@ -92,10 +99,10 @@ class StateMachine:
         rows.append((layout.META_SCHEMA, encode(layout.SchemaRow(layout.SCHEMA))))
         rows.append((layout.META_GENESIS, encode(self.genesis)))
         rows.append((layout.META_HEAD, encode(head)))
-        self._store.write(rows, sync=True)
+        self.store.write(rows, sync=True)
 
     def _require_own_database(self) -> None:
-        schema = self._store.get(layout.META_SCHEMA)
+        schema = self.store.get(layout.META_SCHEMA)
         version = layout.SCHEMA_ROW.decode_own(schema).version if schema else 0
         if version != layout.SCHEMA:
             raise Rejected(
@@ -103,14 +110,14 @@ class StateMachine:
                 f"the database has schema {version}, this release reads {layout.SCHEMA}: "
                 "start the release that wrote it, or `colophon node reset --keep-keys`",
             )
-        if self._store.get(layout.META_GENESIS) != encode(self.genesis):
+        if self.store.get(layout.META_GENESIS) != encode(self.genesis):
             raise Rejected(
                 "store/OtherNetwork",
                 "the database belongs to another genesis than the one in this home",
             )
 
     def _read_head(self) -> Tip:
-        raw = self._store.get(layout.META_HEAD)
+        raw = self.store.get(layout.META_HEAD)
         if raw is None:
             raise Corruption("the database has no head row")
         row = layout.HEAD.decode_own(raw)
@@ -120,11 +127,11 @@ class StateMachine:
         )  # fmt: skip
 
     def _state_pairs(self) -> Iterator[tuple[bytes, bytes]]:
-        for key, value in self._store.scan(layout.STATE, layout.after(layout.STATE)):
+        for key, value in self.store.scan(layout.STATE, layout.after(layout.STATE)):
             yield key[1:], value
 
     def _read_state(self, key: bytes) -> bytes | None:
-        return self._store.get(layout.STATE + key)
+        return self.store.get(layout.STATE + key)
 
     # --- reading transactions -----------------------------------------------------------------
 
@@ -171,9 +178,9 @@ class StateMachine:
         """Return an un-finalised block this machine holds."""
         return self._candidates.get(block_id)
 
-    def derive(self, parent_id: bytes, time_ms: int) -> Derived:
-        """Return the derivable header fields of a child (B6)."""
-        return derive(self.tip(parent_id), self.params, self._committee_hash, time_ms)
+    def derive(self, parent_id: bytes, time_ms: int, units: int) -> Derived:
+        """Return what the header of a child must name (B7)."""
+        return derive(self.tip(parent_id), self.params, self._committee_hash, time_ms, units)
 
     def overlay_above(self, parent_id: bytes) -> Overlay:
         """Return a fresh overlay whose parent state is that after ``parent_id``."""
@@ -191,9 +198,8 @@ class StateMachine:
         Takes them in the given order and skips what does not fit; a leader's own check, with
         the same rule every voter applies.
         """
-        derived = self.derive(parent_id, time_ms)
         overlay = self.overlay_above(parent_id)
-        environment = self._environment(derived, time_ms)
+        environment = self._environment(self.tip(parent_id), time_ms)
         chosen: list[Transaction] = []
         refused: list[tuple[Transaction, Rejected]] = []
         units = 0
@@ -235,22 +241,30 @@ class StateMachine:
             raise Rejected(
                 "block/TooManyBytes", f"{size} bytes, at most {self.params.block_bytes_max}"
             )
-        derived = self.derive(header.parent_id, header.time_ms)
-        require_derived(header, derived, units)
+        require_derived(header, self.derive(header.parent_id, header.time_ms, units))
         overlay = self.overlay_above(header.parent_id)
-        environment = self._environment(derived, header.time_ms)
+        environment = self._environment(tip, header.time_ms)
         self._executor.authorise_all(overlay, environment, transactions)
         self._candidates[block.id] = Candidate(block, transactions, environment, overlay)
 
-    def _environment(self, derived: Derived, time_ms: int) -> Environment:
-        return Environment(
-            self.genesis_hash, self.params, derived.height, time_ms, derived.base_fee
-        )
+    def make_block(
+        self, placement: Placement, transactions: list[Transaction], evidence: list[Evidence]
+    ) -> Block:
+        """Return the block of these transactions at a place above an executed parent."""
+        signed = [SignedBody(tx.raw_body, tx.signatures) for tx in transactions]
+        body = Body(placement.parent_certificate, signed, evidence)
+        units = sum(tx.units for tx in transactions)
+        derived = self.derive(placement.parent_id, placement.time_ms, units)
+        return Block(make_header(self.genesis_hash, placement, derived, body), body)
 
-    def execute(self, block_id: bytes) -> Generator[None, None, Executed]:
+    def _environment(self, tip: Tip, time_ms: int) -> Environment:
+        base_fee = base_fee_above(tip, self.params, time_ms)
+        return Environment(self.genesis_hash, self.params, tip.height + 1, time_ms, base_fee)
+
+    def execute(self, block_id: bytes) -> Job[Executed]:
         """Execute an authorised block in steps of a few milliseconds (B5, P12).
 
-        Raises ``ExecutionFault`` if a rule breaks; the candidate is then gone.
+        Raises ``CertifyFault`` if a rule breaks; the candidate is then gone.
         """
         candidate = self._candidates[block_id]
         if candidate.executed is not None:
@@ -324,7 +338,8 @@ class StateMachine:
 
     def write(self, rows: list[tuple[bytes, bytes | None]]) -> None:
         """Write a batch made by ``commit_rows``, durably. May run in a thread: it stays in C."""
-        self._store.write(rows, sync=True)
+        self._before_write = self.store.snapshot()
+        self.store.write(rows, sync=True)
 
     def committed(self, block_id: bytes) -> Executed:
         """Make a block whose batch is written the head; drop what can no longer be final."""
@@ -334,6 +349,7 @@ class StateMachine:
         if self._last_diff is not None:
             self._tree.merge(self._last_diff)
         self._last_diff = diff
+        self._before_head = self._before_write
         self.head = tip
         self._drop_stale(candidate.overlay.writes)
         return executed
@@ -359,10 +375,16 @@ class StateMachine:
         self.write(self.commit_rows(block_id, proof))
         return self.committed(block_id)
 
-    @property
-    def proof_view(self) -> Tree:
-        """The tree of the state after the head's parent: what a proof by the head is about."""
-        return self._tree
+    def prove_before_head(self, key: bytes) -> tuple[bytes | None, StateProof]:
+        """Return the value of a key after the head's parent, and its proof under that root.
+
+        The head's header carries this root, so the pair can be shown to anyone at once.
+        """
+        if self._last_diff is None or self._before_head is None:
+            raise Rejected(
+                "state/NotProvableYet", "the node has just started; ask again after a block"
+            )
+        return self._before_head(layout.STATE + key), prove(self._tree, key)
 
 
 def head_row(tip: Tip) -> layout.Head:

@@ -1,0 +1,1 @@
+"""What this machine can do, against what it could do at most (docs/performance.md)."""

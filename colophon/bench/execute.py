@@ -1,0 +1,215 @@
+"""``bench execute``: pre-signed blocks through the whole state machine, one process and workers.
+
+Measured per message type: decode, canonical check, signatures (in workers, at most two blocks
+ahead), authorise, execute, receipts, tree, indexes, one synced LevelDB batch. Every transaction
+comes from another account; the state is filled with ``keys`` accounts before.
+"""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from chain.application import Placement, finish
+from chain.certificate import Certificate
+from chain.codec import encode, encode_amount
+from chain.crypto import SigningKey
+from chain.finality import FinalityProof
+from chain.genesis import Genesis, GenesisValidator
+from chain.ids import NCOLO, address_of
+from chain.params import ModuleVersion, Params
+from chain.transaction import ENVELOPE, Body, sign_body
+from colophon.signatures import SignatureWorkers, default_workers, items_of
+from state import layout
+from state.families import MODULES, REGISTRY
+from state.machine import StateMachine, head_row
+from state.module import Message
+from state.modules.account import ACCOUNTS, SUPPLIES, Account, Supply
+from state.registry import Transaction
+from state.store import Store
+from state.tree import Tree
+
+from .measure import Report, Row, machine, measure_limit
+from .workloads import WORKLOADS
+
+BALANCE = 10**15
+BLOCKS = 8
+AHEAD = 2
+"""Blocks whose signatures are being checked while one is executed."""
+
+
+def run(
+    keys: int = 1_000_000,
+    blocks: int = BLOCKS,
+    only: tuple[str, ...] = (),
+    progress: Callable[[str], None] = lambda line: None,
+) -> Report:
+    """Measure every workload (or ``only`` some) at ``keys`` accounts."""
+    progress("measuring the limit V")
+    v1, v = measure_limit()
+    rows = []
+    names = [name for name in WORKLOADS if not only or name in only]
+    for name in names:
+        progress(f"{name}: filling {keys} accounts")
+        home = Path(tempfile.mkdtemp(prefix="colophon-bench-"))
+        try:
+            with _Setup(home, keys) as setup:
+                rate, units = setup.measure(name, blocks, progress)
+        finally:
+            shutil.rmtree(home)
+        rows.append(Row(name, round(rate), "tx/s", "V", round(rate / v, 3)))
+        rows.append(Row(f"{name} cost", round(1e6 / rate / units, 3), "µs/unit", "1", 0.0))
+    return Report("execute", machine(), round(v1), round(v), rows)
+
+
+class _Setup:
+    """A filled state and a validator of its own."""
+
+    def __init__(self, home: Path, keys: int) -> None:
+        self.validator = SigningKey(bytes(31) + b"\x01")
+        params = Params(modules=sorted(ModuleVersion(module.name, 1) for module in MODULES))
+        self.genesis = Genesis(
+            1, "bench", 1_700_000_000_000, bytes(16), params,
+            [GenesisValidator(self.validator.public_key, 1)], [], [],
+        )  # fmt: skip
+        self.store = Store(home / "db")
+        machine = StateMachine(self.store, self.genesis, REGISTRY)
+        _fill(self.store, machine, keys)
+        self.machine = StateMachine(self.store, self.genesis, REGISTRY)
+        self.workers = SignatureWorkers(default_workers())
+
+    def __enter__(self) -> _Setup:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.workers.close()
+        self.store.close()
+
+    def measure(
+        self, name: str, blocks: int, progress: Callable[[str], None]
+    ) -> tuple[float, int]:
+        """Return (transactions per second, units of one) of a workload."""
+        workload = WORKLOADS[name]
+        first = self._sign(0, workload.make(self.genesis.hash(), 0))
+        units = REGISTRY.read(*_split(first), self.genesis.hash()).units
+        per_block = min(self.genesis.params.block_units_max // units, 10_000)
+        total = per_block * blocks
+        progress(f"{name}: signing {total} transactions")
+        setup_message = workload.setup
+        if setup_message is not None:
+            self._apply(
+                [self._sign(i, m) for i, m in enumerate(setup_message(self, total))], per_block
+            )
+        envelopes = [
+            self._sign(i, workload.make(self.genesis.hash(), i)) for i in range(total)
+        ]
+        progress(f"{name}: {blocks} blocks of {per_block}")
+        gc.collect()
+        gc.freeze()
+        started = time.perf_counter()
+        self._apply(envelopes, per_block)
+        elapsed = time.perf_counter() - started
+        return total / elapsed, units
+
+    def _sign(self, number: int, messages: list[Message]) -> bytes:
+        key = signer(number)
+        body: Body[Message] = Body(
+            1, self.genesis.hash(), address_of(key.public_key), [key.public_key], 0,
+            self.machine.next_seq(address_of(key.public_key), 0), 0,
+            encode_amount(10**12), b"", None, messages,
+        )  # fmt: skip
+        return sign_body(body, [key], [])
+
+    def _apply(self, envelopes: list[bytes], per_block: int) -> None:
+        """Take envelopes through decode, verify, authorise, execute and commit."""
+        slices = [
+            envelopes[start : start + per_block] for start in range(0, len(envelopes), per_block)
+        ]
+        read = self._read_ahead(slices)
+        for transactions in read:
+            self._finalise(transactions)
+
+    def _read_ahead(self, slices: list[list[bytes]]) -> Iterator[list[Transaction]]:
+        waiting: list[tuple[list[Transaction], list[object]]] = []
+        for envelopes in [*slices, *[[]] * AHEAD]:
+            if envelopes:
+                transactions = [
+                    REGISTRY.read(*_split(raw), self.machine.genesis_hash) for raw in envelopes
+                ]
+                items = (item for tx in transactions for item in items_of(tx))
+                waiting.append((transactions, list(self.workers.submit_all(items))))
+            if len(waiting) > AHEAD or not envelopes:
+                if not waiting:
+                    continue
+                transactions, futures = waiting.pop(0)
+                for future in futures:
+                    assert all(future.result())  # type: ignore[attr-defined]  # a Future
+                yield transactions
+
+    def _finalise(self, transactions: list[Transaction]) -> None:
+        head = self.machine.head
+        placement = Placement(
+            epoch=0,
+            view=head.height + 1,
+            height=head.height + 1,
+            kind=0,
+            parent_view=head.height,
+            parent_id=head.block_id,
+            parent_certificate=None if head.height == 0 else _certificate(head.block_id),
+            time_ms=head.time_ms + 1_000,
+            proposer_index=0,
+        )
+        block = self.machine.make_block(placement, transactions, [])
+        self.machine.authorise(block, transactions)
+        executed = finish(self.machine.execute(block.id))
+        if executed.refusals:
+            raise AssertionError(str(next(iter(executed.refusals.values()))))
+        proof = FinalityProof(_certificate(block.id), [block.header])
+        self.machine.commit(block.id, proof)
+
+
+def _certificate(block_id: bytes) -> Certificate:
+    """Return a certificate of one signer; its signature is no part of this measurement."""
+    return Certificate(2, 0, 1, block_id, b"\x01", [bytes(64)])
+
+
+def signer(number: int) -> SigningKey:
+    """Return the key of the ``number``-th transaction's sender."""
+    return SigningKey((number + 1_000).to_bytes(32, "big"))
+
+
+def _split(raw: bytes) -> tuple[bytes, list[bytes]]:
+    envelope = ENVELOPE.decode(raw)
+    return envelope.body, envelope.signatures
+
+
+def _fill(store: Store, machine: StateMachine, keys: int) -> None:
+    """Write ``keys`` accounts with money, the first of them those that will send."""
+    row = encode(Account(1, encode_amount(BALANCE), 0, None))
+    batch: list[tuple[bytes, bytes | None]] = []
+    senders = min(keys, 60_000)
+    for number in range(keys):
+        if number < senders:
+            address = address_of(signer(number).public_key)
+        else:
+            address = b"\x00" + number.to_bytes(20, "big")
+        batch.append((layout.STATE + ACCOUNTS.prefix + address, row))
+        if len(batch) == 20_000:
+            store.write(batch, sync=False)
+            batch = []
+    supply = SUPPLIES.prefix + NCOLO.ljust(21, b"\0")
+    total = encode(Supply(encode_amount(BALANCE * keys)))
+    batch.append((layout.STATE + supply, total))
+    store.write(batch, sync=True)
+    pairs = store.scan(layout.STATE, layout.after(layout.STATE))
+    root = Tree.build((key[1:], value) for key, value in pairs).root
+    head = head_row(machine.head)
+    changed = layout.Head(
+        head.height, head.block_id, head.time_ms, head.base_fee, head.units, root,
+        head.receipts_root,
+    )  # fmt: skip
+    store.write([(layout.META_HEAD, encode(changed))], sync=True)

@@ -1,0 +1,100 @@
+"""Rows of a benchmark, and the limit everything is measured against.
+
+V1 is the rate of strict Ed25519 checks of one process, V that of all cores together, both taken
+at the start of every run: machines differ by a factor of two, ratios do not.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from chain.crypto import SigningKey
+from colophon.signatures import verify_items
+
+SAMPLE = 4_000
+"""Signatures per measurement: about 0.2 s on one core."""
+ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measured figure; ``ratio`` is value over reference."""
+
+    name: str
+    value: float
+    unit: str
+    reference: str
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What ``colophon bench`` prints."""
+
+    bench: str
+    machine: dict[str, Any]
+    v1: float
+    v: float
+    rows: list[Row]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        return asdict(self)
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures depend on."""
+    return {
+        "cores": os.cpu_count(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "system": platform.platform(terse=True),
+        "load_1min": round(os.getloadavg()[0], 2),
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="ascii") as lines:
+            names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+    except OSError:
+        return platform.processor()
+    return names[0] if names else platform.processor()
+
+
+def _sample() -> list[tuple[bytes, bytes, bytes]]:
+    key = SigningKey(bytes(range(32)))
+    items = []
+    for number in range(SAMPLE):
+        message = number.to_bytes(32, "big")
+        items.append((key.public_key, message, key.sign(message)))
+    return items
+
+
+def _verify_sample(items: list[tuple[bytes, bytes, bytes]]) -> float:
+    """Return the seconds that verifying the items takes in this process."""
+    started = time.perf_counter()
+    assert all(verify_items(items))
+    return time.perf_counter() - started
+
+
+def measure_limit() -> tuple[float, float]:
+    """Return (V1, V) in checks per second: the best of three rounds each."""
+    items = _sample()
+    v1 = max(SAMPLE / _verify_sample(items) for _ in range(ROUNDS))
+    cores = os.cpu_count() or 1
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(max_workers=cores, mp_context=context) as pool:
+        list(pool.map(_verify_sample, [items[:100]] * cores))  # start the processes
+        best = 0.0
+        for _ in range(ROUNDS):
+            started = time.perf_counter()
+            list(pool.map(_verify_sample, [items] * cores))
+            best = max(best, cores * SAMPLE / (time.perf_counter() - started))
+    return v1, best
