@@ -27,8 +27,7 @@ def items_of(tx: Transaction) -> list[Item]:
     """Return what has to be verified for a transaction (T2)."""
     digest = signing_hash(tx.raw_body)
     return [
-        (key, digest, signature)
-        for key, signature in zip(tx.body.keys, tx.signatures, strict=True)
+        (key, digest, signature) for key, signature in zip(tx.body.keys, tx.signatures, strict=True)
     ]
 
 

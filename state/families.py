@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .module import Module
-from .modules import account, bank, ip, license, royalty
+from .modules import account, anchor, bank, ip, license, royalty
 from .registry import Registry
 
 MODULES: tuple[Module, ...] = (
@@ -12,6 +12,7 @@ MODULES: tuple[Module, ...] = (
     royalty.MODULE,
     bank.MODULE,
     license.MODULE,
+    anchor.MODULE,
 )
 """Adding a family is one file in ``modules/`` and one line here (docs/architecture.md)."""
 

@@ -1,0 +1,171 @@
+"""A node's directory: what lies where, who may use it, how it begins (docs/operating.md).
+
+::
+
+    HOME/node.toml            settings
+    HOME/genesis.json         the network
+    HOME/validator.key        this validator's consensus key, mode 0600
+    HOME/data/db              LevelDB
+    HOME/data/journal         consensus journal, guard
+    HOME/keys                 accounts, encrypted
+    HOME/admin.sock           commands to the running node
+    HOME/running.json         process and RPC address while it runs
+    HOME/LOCK                 held by the running node
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chain.crypto import SEED_BYTES, SigningKey
+from chain.errors import Rejected
+from chain.genesis import Genesis, check_genesis
+from chain.json_form import record_from_json, record_to_json
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The paths of one node."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """node.toml."""
+        return self.root / "node.toml"
+
+    @property
+    def genesis(self) -> Path:
+        """genesis.json."""
+        return self.root / "genesis.json"
+
+    @property
+    def validator_key(self) -> Path:
+        """The consensus key."""
+        return self.root / "validator.key"
+
+    @property
+    def database(self) -> Path:
+        """The LevelDB directory."""
+        return self.root / "data" / "db"
+
+    @property
+    def journal(self) -> Path:
+        """The directory of journal segments and the guard."""
+        return self.root / "data" / "journal"
+
+    @property
+    def keys(self) -> Path:
+        """The keystore."""
+        return self.root / "keys"
+
+    @property
+    def admin_socket(self) -> Path:
+        """Where a running node takes commands."""
+        return self.root / "admin.sock"
+
+    @property
+    def running(self) -> Path:
+        """What a running node says of itself."""
+        return self.root / "running.json"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the home; ``home/InUse`` if another process does."""
+        self._make_root()
+        with open(self.root / "LOCK", "a+", encoding="ascii") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Rejected(
+                    "home/InUse",
+                    f"another node runs in {self.root}; stop it or choose another --home",
+                ) from None
+            yield
+
+    def _make_root(self) -> None:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Rejected(
+                "home/NotWritable", f"cannot use {self.root}: {os.strerror(error.errno or 0)}"
+            ) from None
+        if not os.access(self.root, os.W_OK | os.X_OK):
+            raise Rejected("home/NotWritable", f"{self.root} is not writable")
+
+
+def write_genesis(path: Path, genesis: Genesis) -> None:
+    """Write a genesis document as readable JSON."""
+    path.write_text(json.dumps(record_to_json(genesis), indent=2) + "\n", encoding="utf-8")
+
+
+def read_genesis(path: Path) -> Genesis:
+    """Read and check a genesis document; raises ``Rejected`` naming the file."""
+    try:
+        form = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Rejected(
+            "home/NoGenesis",
+            f"there is no {path}; run `colophon node init --genesis FILE` first",
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise Rejected("home/BadGenesis", f"{path}: not JSON: {error}") from None
+    try:
+        genesis: Genesis = record_from_json(Genesis, form, "")
+        check_genesis(genesis)
+    except Rejected as refusal:
+        raise Rejected(refusal.code, f"{path}: {refusal.message}", **refusal.details) from None
+    return genesis
+
+
+def write_key(path: Path, key: SigningKey) -> None:
+    """Write a consensus key, readable by its owner only; never over an existing one."""
+    form = {"public_key": "0x" + key.public_key.hex(), "seed": "0x" + key.seed.hex()}
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise Rejected("home/KeyExists", f"{path} exists; a key is never overwritten") from None
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        json.dump(form, file, indent=2)
+        file.write("\n")
+
+
+def read_key(path: Path) -> SigningKey:
+    """Read a consensus key; raises ``Rejected`` with ``home/NoKey`` or ``home/BadKey``."""
+    try:
+        form: dict[str, Any] = json.loads(path.read_text(encoding="ascii"))
+        key = SigningKey(bytes.fromhex(form["seed"].removeprefix("0x")))
+    except FileNotFoundError:
+        raise Rejected(
+            "home/NoKey", f"there is no key in {path}; run `colophon node init`"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Rejected("home/BadKey", f"{path} holds no valid key") from None
+    if form.get("public_key") != "0x" + key.public_key.hex():
+        raise Rejected("home/BadKey", f"{path}: the public key does not belong to the seed")
+    return key
+
+
+def new_key() -> SigningKey:
+    """Return a fresh key."""
+    return SigningKey(secrets.token_bytes(SEED_BYTES))
+
+
+def running_at(home: Home) -> dict[str, Any] | None:
+    """Return what the running node said of itself, or None if none runs."""
+    try:
+        form: dict[str, Any] = json.loads(home.running.read_text(encoding="utf-8"))
+        os.kill(int(form["pid"]), 0)
+    except (FileNotFoundError, ProcessLookupError, ValueError, KeyError):
+        return None
+    except PermissionError:
+        pass
+    return form
