@@ -76,7 +76,7 @@ class _Setup:
             1, "bench", 1_700_000_000_000, bytes(16), params,
             [GenesisValidator(self.validator.public_key, 1)], [], [],
         )  # fmt: skip
-        self.store = Store(home / "db")
+        self.store = Store.open(home / "db", create=True)
         machine = StateMachine(self.store, self.genesis, REGISTRY)
         _fill(self.store, machine, keys)
         self.machine = StateMachine(self.store, self.genesis, REGISTRY)
@@ -89,9 +89,7 @@ class _Setup:
         self.workers.close()
         self.store.close()
 
-    def measure(
-        self, name: str, blocks: int, progress: Callable[[str], None]
-    ) -> tuple[float, int]:
+    def measure(self, name: str, blocks: int, progress: Callable[[str], None]) -> tuple[float, int]:
         """Return (transactions per second, units of one) of a workload."""
         workload = WORKLOADS[name]
         first = self._sign(0, workload.make(self.genesis.hash(), 0))
@@ -104,9 +102,7 @@ class _Setup:
             self._apply(
                 [self._sign(i, m) for i, m in enumerate(setup_message(self, total))], per_block
             )
-        envelopes = [
-            self._sign(i, workload.make(self.genesis.hash(), i)) for i in range(total)
-        ]
+        envelopes = [self._sign(i, workload.make(self.genesis.hash(), i)) for i in range(total)]
         progress(f"{name}: {blocks} blocks of {per_block}")
         gc.collect()
         gc.freeze()

@@ -12,13 +12,14 @@ from typing import Any
 
 import msgspec
 
+from chain.application import finish
 from chain.codec import encode, encode_amount
 from chain.crypto import SigningKey
 from chain.genesis import Genesis, GenesisAccount, GenesisValidator, check_genesis
 from chain.ids import NCOLO, address_of, derive_id
 from chain.params import ModuleVersion, Params
 from chain.transaction import ENVELOPE, Body, sign_body
-from state.executor import OK, Environment, Executor, Receipt, finish
+from state.executor import OK, Environment, Executor, Receipt
 from state.families import MODULES, REGISTRY
 from state.invariants import check_state
 from state.module import EventPlace, Message, QueryContext

@@ -1,0 +1,20 @@
+"""The node's two clocks: monotonic for timers, wall for block times (protocol P4, §2.3.4)."""
+
+from __future__ import annotations
+
+import time
+
+
+class Clock:
+    """Milliseconds. On a development network the wall clock can be moved ahead."""
+
+    def __init__(self) -> None:
+        self.offset_ms = 0
+
+    def now_ms(self) -> int:
+        """Return monotonic time; it has no meaning but its differences."""
+        return time.monotonic_ns() // 1_000_000
+
+    def wall_ms(self) -> int:
+        """Return Unix time, moved by the development offset."""
+        return time.time_ns() // 1_000_000 + self.offset_ms
