@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from state.store import MemoryStore, Pair, Put
+from state.store import MemoryStore, Pair, Put, Reader
 
 
 class SimulatedCrash(Exception):
@@ -86,6 +86,11 @@ class FaultyStore:
         """Yield a range of keys and values as they are at the call."""
         self._require_power()
         return self._values.scan(start, stop, reverse=reverse)
+
+    def snapshot(self) -> Reader:
+        """Return a reader of the store as it is now."""
+        self._require_power()
+        return self._values.snapshot()
 
     def compact(self) -> None:
         """Do nothing."""

@@ -105,6 +105,16 @@ def test_a_scan_shows_the_store_as_it_was_at_the_call(store: KeyValueStore) -> N
     assert list(scan) == [(b"a", b"1"), (b"b", b"1")]
 
 
+def test_a_snapshot_reads_the_store_as_it_was(store: KeyValueStore) -> None:
+    store.write([(b"a", b"1"), (b"b", b"1")], sync=True)
+    read = store.snapshot()
+    store.write([(b"a", b"2"), (b"b", None), (b"c", b"2")], sync=True)
+    store.compact()
+
+    assert [read(key) for key in (b"a", b"b", b"c")] == [b"1", b"1", None]
+    assert [store.get(key) for key in (b"a", b"b", b"c")] == [b"2", None, b"2"]
+
+
 def test_compaction_keeps_everything(store: KeyValueStore) -> None:
     store.write([(b"%d" % n, b"x") for n in range(100)], sync=True)
     store.write([(b"%d" % n, None) for n in range(90)], sync=True)
@@ -309,6 +319,8 @@ def test_a_damaged_table_stops_every_read(tmp_path: Path) -> None:
     with Store.open(tmp_path, create=False) as store:
         with pytest.raises(Corruption, match="reading the database"):
             store.get(b"0000")
+        with pytest.raises(Corruption, match="reading the database"):
+            store.snapshot()(b"0000")
         with pytest.raises(Corruption, match="reading the database"):
             everything(store)
 
