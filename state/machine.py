@@ -88,7 +88,9 @@ class StateMachine:
     def _write_genesis(self) -> None:
         overlay = Overlay(lambda _: None)
         self._executor.genesis(overlay, self.genesis)
-        tree = Tree.build((key, value) for key, value in overlay.writes.items() if value)
+        tree = Tree.build(
+            (key, value) for key, value in overlay.writes.items() if value is not None
+        )
         head = layout.Head(
             0, self.genesis_hash, self.genesis.time_ms, self.params.base_fee_genesis, 0,
             tree.root, EMPTY_ROOT,

@@ -15,7 +15,7 @@ from chain.codec import Record
 from chain.errors import Corruption, Rejected
 from chain.finality import FINALITY_PROOF, FinalityProof
 from chain.hashing import tagged_hash
-from chain.header import HEADER
+from chain.header import HEADER, Header
 from chain.merkle import list_proof
 from chain.state_proof import StateProof
 from chain.transaction import SignedBody
@@ -116,6 +116,17 @@ class ChainReader:
         stored = layout.STORED_BLOCK.decode_own(raw)
         return Block(HEADER.decode_own(stored.header), BODY.decode_own(stored.body))
 
+    def header(self, height: int) -> Header:
+        """Return the header of a final block, without reading its transactions."""
+        raw = self._row(layout.BLOCK, height)
+        return HEADER.decode_own(layout.STORED_BLOCK.decode_own(raw).header)
+
+    def signed_body(self, height: int, index: int) -> SignedBody:
+        """Return a transaction as it stands in its block, without hashing the whole block."""
+        raw = self._row(layout.BLOCK, height)
+        body = BODY.decode_own(layout.STORED_BLOCK.decode_own(raw).body)
+        return body.transactions[index]
+
     def finality(self, height: int) -> FinalityProof:
         """Return the stored finality proof of a block."""
         return FINALITY_PROOF.decode_own(self._row(layout.PROOF, height))
@@ -154,8 +165,7 @@ class ChainReader:
     def transaction(self, tx_id: bytes) -> TxView:
         """Return a final transaction with its receipt; ``NotFound`` otherwise."""
         place = self.place_of(tx_id)
-        block = self.block(place.height)
-        signed: SignedBody = block.body.transactions[place.index]
+        signed = self.signed_body(place.height, place.index)
         receipt = self._receipts.decode(self.raw_receipts(place.height)[place.index])
         failure = self._store.get(layout.FAILURE + tx_id)
         row = layout.FAILURE_ROW.decode_own(failure) if failure else layout.Failure("", "{}")
@@ -180,7 +190,7 @@ class ChainReader:
         prefix = layout.ACCOUNT_TX + address
         stop = prefix + before if before is not None else layout.after(prefix)
         rows: list[tuple[bytes, bytes]] = []
-        for key, tx_id in self._store.scan_back(prefix, stop):
+        for key, tx_id in self._store.scan(prefix, stop, reverse=True):
             rows.append((key[len(prefix) :], tx_id))
             if len(rows) == limit:
                 break
