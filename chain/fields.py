@@ -88,6 +88,13 @@ def fields_of(record: type[Record]) -> dict[str, Any]:
     return {name: hints[name] for name in record.__struct_fields__}
 
 
+@cache
+def json_names(record: type[Record]) -> dict[str, str]:
+    """Return name in JSON → attribute; they differ where Python reserves a word (``from``)."""
+    names = zip(record.__struct_encode_fields__, record.__struct_fields__, strict=True)
+    return dict(names)
+
+
 def checker(kind: Any) -> Check | None:
     """Return the function that checks a decoded value of ``kind``, or None if the type says all.
 

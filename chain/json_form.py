@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
+from functools import cache, lru_cache
+from inspect import cleandoc
+from reprlib import repr as short_repr
 from types import NoneType
 from typing import Any, get_args, get_origin
 
@@ -16,9 +19,12 @@ import msgspec
 
 from .codec import Record, encode_amount
 from .errors import Misuse, Rejected
-from .fields import Blob, fields_of, optional_of, split_annotation
+from .fields import Blob, fields_of, json_names, optional_of, split_annotation
 from .ids import PREFIX, Kind, format_id, parse_id
 from .types import AMOUNT_MAX, U64_MAX
+
+IDS_REMEMBERED = 16_384
+"""Texts of ids kept, about 4 MB: bech32m costs a node more than the rest of an answer."""
 
 SAFE_INTEGER = 2**53
 """Integers above this are strings in JSON: JavaScript would round them."""
@@ -36,55 +42,96 @@ def no_content(_: bytes) -> bytes | None:
 
 # --- to JSON ----------------------------------------------------------------------------------
 
+Write = Callable[[Any, Content], Any]
+"""Makes the JSON form of one value; compiled once per type, because answers are a hot path."""
+
 
 def to_json(kind: Any, value: Any, content: Content = no_content) -> Any:
     """Return the JSON form of ``value``, which is of the annotated type ``kind``."""
-    bare, extras = split_annotation(kind)
-    inner = optional_of(bare)
-    if value is None:
-        return None
-    if inner is not None:
-        inner_bare, inner_extras = split_annotation(inner)
-        return _to_json(inner_bare, {**extras, **inner_extras}, value, content)
-    return _to_json(bare, extras, value, content)
-
-
-def _to_json(bare: Any, extras: dict[str, Any], value: Any, content: Content) -> Any:
-    if isinstance(value, bytes):
-        return _bytes_to_json(extras, value)
-    if isinstance(value, bool | str):
-        return value
-    if isinstance(value, IntEnum):
-        return value.name.lower()
-    if isinstance(value, int):
-        return value if abs(value) <= SAFE_INTEGER else str(value)
-    if isinstance(value, Blob):
-        return _blob_to_json(value, content)
-    if isinstance(value, Record):
-        return record_to_json(value, content)
-    if isinstance(value, list):
-        item = get_args(bare)[0] if get_origin(bare) is list else type(value[0]) if value else None
-        return [to_json(item, part, content) for part in value]
-    raise Misuse(f"{value!r} has no JSON form")
+    return json_writer(kind)(value, content)
 
 
 def record_to_json(value: Record, content: Content = no_content) -> dict[str, Any]:
     """Return an object of the record's fields, with its ``type`` if it has a name."""
-    tag = value.__struct_config__.tag
-    form: dict[str, Any] = {} if tag is None else {"type": tag}
-    for name, kind in fields_of(type(value)).items():
-        form[name] = to_json(kind, getattr(value, name), content)
+    form: dict[str, Any] = _record_writer(type(value))(value, content)
     return form
 
 
-def _bytes_to_json(extras: dict[str, Any], value: bytes) -> str:
+@cache
+def json_writer(kind: Any) -> Write:
+    """Return the function that writes values of the annotated type ``kind``."""
+    bare, extras = split_annotation(kind)
+    inner = optional_of(bare)
+    if inner is None:
+        return _writer(bare, extras)
+    inner_bare, inner_extras = split_annotation(inner)
+    write = _writer(inner_bare, {**extras, **inner_extras})
+    return lambda value, content: None if value is None else write(value, content)
+
+
+def _writer(bare: Any, extras: dict[str, Any]) -> Write:
+    origin = get_origin(bare)
+    if origin in (list, tuple):
+        write = json_writer(get_args(bare)[0])
+        return lambda value, content: [write(part, content) for part in value]
+    if bare is bytes:
+        text = _bytes_text(extras)
+        return lambda value, content: text(value)
+    if bare in (str, bool, NoneType) or dict in (bare, origin):
+        return lambda value, content: value
+    if bare is Blob:
+        return _blob_to_json
+    if isinstance(bare, type) and issubclass(bare, IntEnum):
+        names = {member: member.name.lower() for member in bare}
+        return lambda value, content: names[value]
+    if bare is int:
+        return lambda value, content: (
+            value if -SAFE_INTEGER <= value <= SAFE_INTEGER else str(value)
+        )
+    return _write_by_value
+
+
+def _write_by_value(value: Any, content: Content) -> Any:
+    """Write what only the value itself says how: a record of any class, or a member of a union."""
+    if isinstance(value, Record):
+        return _record_writer(type(value))(value, content)
+    if isinstance(value, list):
+        return [_write_by_value(part, content) for part in value]
+    if value is None or isinstance(value, bytes | bool | str | int):
+        return _writer(type(value), {})(value, content)
+    raise Misuse(f"{value!r} has no JSON form")
+
+
+@cache
+def _record_writer(record: type[Record]) -> Write:
+    if record is Blob:
+        return _blob_to_json
+    kinds = fields_of(record)
+    steps = [(name, at, json_writer(kinds[at])) for name, at in json_names(record).items()]
+    tag = record.__struct_config__.tag
+    start = {} if tag is None else {"type": tag}
+
+    def write(value: Any, content: Content) -> dict[str, Any]:
+        form: dict[str, Any] = dict(start)
+        for name, attribute, write_field in steps:
+            form[name] = write_field(getattr(value, attribute), content)
+        return form
+
+    return write
+
+
+def _bytes_text(extras: dict[str, Any]) -> Callable[[bytes], str]:
     if extras.get("amount"):
-        return str(int.from_bytes(value, "big"))
+        return lambda value: str(int.from_bytes(value, "big"))
     if extras.get("denom"):
-        return denom_to_text(value)
+        return denom_to_text
     if extras.get("kinds") or extras.get("id"):
-        return format_id(value)
-    return "0x" + value.hex()
+        return _id_text
+    return lambda value: "0x" + value.hex()
+
+
+_id_text = lru_cache(maxsize=IDS_REMEMBERED)(format_id)
+_id_of = lru_cache(maxsize=IDS_REMEMBERED)(parse_id)
 
 
 def _blob_to_json(value: Blob, content: Content) -> dict[str, Any]:
@@ -102,7 +149,7 @@ def denom_to_text(denom: bytes) -> str:
     """Return ``ncolo``, ``token/tok1…`` or ``royalty/ip1…``."""
     if not denom:
         return "ncolo"
-    return ("royalty/" if denom[0] == Kind.IP else "token/") + format_id(denom)
+    return ("royalty/" if denom[0] == Kind.IP else "token/") + _id_text(denom)
 
 
 # --- from JSON --------------------------------------------------------------------------------
@@ -161,24 +208,25 @@ def record_from_json(
     """Return a record from an object of its fields; unknown and missing names are refused."""
     if not isinstance(form, dict):
         raise _wrong(where, form, "an object")
-    kinds = fields_of(record)
-    unknown = [name for name in form if name not in kinds and name != "type"]
+    names, kinds = json_names(record), fields_of(record)
+    unknown = [name for name in form if name not in names and name != "type"]
     if unknown:
         raise Rejected(
             "json/UnknownField",
-            f"{where}: unknown {', '.join(map(repr, unknown))}; known are {', '.join(kinds)}",
+            f"{where}: unknown {', '.join(map(short_repr, unknown))}; known are {', '.join(names)}",
             field=where,
         )
     defaults = defaults_of(record)
     values = {}
-    for name, kind in kinds.items():
+    for name, attribute in names.items():
+        kind = kinds[attribute]
         if name in form:
             path = f"{where}.{name}" if where else name
-            values[name] = from_json(kind, form[name], path, attach)
-        elif name in defaults:
-            values[name] = defaults[name]
+            values[attribute] = from_json(kind, form[name], path, attach)
+        elif attribute in defaults:
+            values[attribute] = defaults[attribute]
         elif optional_of(split_annotation(kind)[0]) is not None:
-            values[name] = None
+            values[attribute] = None
         else:
             raise Rejected("json/MissingField", f"{where}: {name} is missing", field=name)
     return record(**values)
@@ -204,7 +252,8 @@ def parse_integer(form: Any, where: str) -> int:
     else:
         raise _wrong(where, form, "an integer (or its decimal text)")
     if not 0 <= number <= U64_MAX:
-        raise Rejected("json/OutOfRange", f"{where} is {number}, expected 0 .. 2^64-1", field=where)
+        found = short_repr(number)
+        raise Rejected("json/OutOfRange", f"{where} is {found}, expected 0 .. 2^64-1", field=where)
     return number
 
 
@@ -212,10 +261,13 @@ def parse_amount(form: Any, where: str) -> int:
     """Return an amount given as decimal text or as a number."""
     if isinstance(form, bool) or not isinstance(form, int | str):
         raise _wrong(where, form, "an amount as decimal text")
-    text = str(form)
-    if not (text.isascii() and text.isdecimal() and len(text) <= 39) or int(text) > AMOUNT_MAX:
+    if isinstance(form, str):
+        amount = int(form) if form.isascii() and form.isdecimal() and len(form) <= 39 else -1
+    else:
+        amount = form
+    if not 0 <= amount <= AMOUNT_MAX:
         raise _wrong(where, form, "an amount: decimal text, 0 .. 2^128-1")
-    return int(text)
+    return amount
 
 
 def parse_hex(form: Any, where: str) -> bytes:
@@ -234,7 +286,7 @@ def parse_denom(form: Any, where: str) -> bytes:
         raise _wrong(where, form, "a denomination")
     if form == "ncolo":
         return b""
-    return parse_id(form.rpartition("/")[2], Kind.IP, Kind.TOKEN)
+    return _id_of(form.rpartition("/")[2], Kind.IP, Kind.TOKEN)
 
 
 def _bytes(extras: dict[str, Any], form: Any, where: str) -> bytes:
@@ -245,7 +297,7 @@ def _bytes(extras: dict[str, Any], form: Any, where: str) -> bytes:
     if extras.get("kinds") or extras.get("id"):
         if not isinstance(form, str):
             raise _wrong(where, form, "an id")
-        return parse_id(form, *(Kind(kind) for kind in sorted(extras.get("kinds", ()))))
+        return _id_of(form, *(Kind(kind) for kind in sorted(extras.get("kinds", ()))))
     return parse_hex(form, where)
 
 
@@ -272,10 +324,9 @@ def _blob(form: Any, where: str, attach: Attach | None) -> Blob:
 
 
 def _wrong(where: str, form: Any, expected: str) -> Rejected:
-    found = repr(form)
     return Rejected(
         "json/WrongType",
-        f"{where or 'value'} is {found[:80]}, expected {expected}",
+        f"{where or 'value'} is {short_repr(form)}, expected {expected}",
         field=where,
     )
 
@@ -294,7 +345,8 @@ def json_schema(kind: Any) -> dict[str, Any]:
 
 
 def _schema(bare: Any, extras: dict[str, Any]) -> dict[str, Any]:
-    if get_origin(bare) is list:
+    origin = get_origin(bare)
+    if origin in (list, tuple):
         return {"type": "array", "items": json_schema(get_args(bare)[0])}
     if bare is bool:
         return {"type": "boolean"}
@@ -302,6 +354,8 @@ def _schema(bare: Any, extras: dict[str, Any]) -> dict[str, Any]:
         return {"type": "string"}
     if bare is NoneType:
         return {"type": "null"}
+    if dict in (bare, origin):
+        return {"type": "object"}
     if bare is bytes:
         return _bytes_schema(extras)
     if bare is Blob:
@@ -309,11 +363,28 @@ def _schema(bare: Any, extras: dict[str, Any]) -> dict[str, Any]:
     if isinstance(bare, type) and issubclass(bare, IntEnum):
         return {"type": "string", "enum": [member.name.lower() for member in bare]}
     if bare is int:
-        return {"type": ["integer", "string"]}
+        return {"type": ["integer", "string"], "pattern": "^[0-9]+$"}
     if isinstance(bare, type) and issubclass(bare, Record):
-        properties = {name: json_schema(part) for name, part in fields_of(bare).items()}
-        return {"title": bare.__name__, "type": "object", "properties": properties}
+        return record_schema(bare)
     return {}
+
+
+def record_schema(record: type[Record]) -> dict[str, Any]:
+    """Return the JSON Schema of a record's JSON form; fields with a default may be left out."""
+    kinds, defaults = fields_of(record), defaults_of(record)
+    properties: dict[str, Any] = {}
+    required = []
+    tag = record.__struct_config__.tag
+    if tag is not None:
+        properties["type"] = {"const": tag}
+    for name, attribute in json_names(record).items():
+        properties[name] = json_schema(kinds[attribute])
+        if attribute not in defaults:
+            required.append(name)
+    schema = {"title": tag or record.__name__, "type": "object", "properties": properties}
+    if record.__doc__:
+        schema["description"] = cleandoc(record.__doc__).partition("\n\n")[0].replace("\n", " ")
+    return schema | {"required": required} if required else schema
 
 
 def _bytes_schema(extras: dict[str, Any]) -> dict[str, Any]:
@@ -321,6 +392,8 @@ def _bytes_schema(extras: dict[str, Any]) -> dict[str, Any]:
         return {"title": "amount", "type": ["string", "integer"], "pattern": "^[0-9]+$"}
     if extras.get("denom"):
         return {"title": "denomination", "type": "string"}
+    if extras.get("id"):
+        return {"title": "id", "type": "string", "pattern": "^[a-z]+1[0-9a-z]{40}$"}
     if extras.get("kinds"):
         prefixes = "|".join(PREFIX[Kind(kind)] for kind in sorted(extras["kinds"]))
         return {"title": "id", "type": "string", "pattern": f"^({prefixes})1[0-9a-z]{{{40}}}$"}
