@@ -1,4 +1,4 @@
-"""Whole committees in virtual time (tests/consensus/cluster.py): they finalise, agree, keep promises.
+"""Whole committees in virtual time (see cluster.py) finalise, agree and keep their promises.
 
 Every run ends with ``Cluster.check``: equal chains, no double vote, valid finality proofs, and no
 vote that left before it was durable (asserted while running).
