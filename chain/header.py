@@ -13,7 +13,7 @@ KIND_FILLER = 1
 ZERO_HASH = bytes(32)
 
 HEADER_BYTES_MAX = 512
-"""All 19 fields at their widest take 388 bytes."""
+"""All 19 fields at their widest take 379 bytes."""
 
 
 class Header(Record, kw_only=True):

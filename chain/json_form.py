@@ -40,6 +40,17 @@ def no_content(_: bytes) -> bytes | None:
     return None
 
 
+@cache
+def _shape(kind: Any) -> tuple[Any, dict[str, Any], bool]:
+    """Return bare type, extras, and whether None may stand there; looked at once per type."""
+    bare, extras = split_annotation(kind)
+    inner = optional_of(bare)
+    if inner is None:
+        return bare, extras, False
+    inner_bare, inner_extras = split_annotation(inner)
+    return inner_bare, {**extras, **inner_extras}, True
+
+
 # --- to JSON ----------------------------------------------------------------------------------
 
 Write = Callable[[Any, Content], Any]
@@ -60,13 +71,15 @@ def record_to_json(value: Record, content: Content = no_content) -> dict[str, An
 @cache
 def json_writer(kind: Any) -> Write:
     """Return the function that writes values of the annotated type ``kind``."""
-    bare, extras = split_annotation(kind)
-    inner = optional_of(bare)
-    if inner is None:
-        return _writer(bare, extras)
-    inner_bare, inner_extras = split_annotation(inner)
-    write = _writer(inner_bare, {**extras, **inner_extras})
+    bare, extras, optional = _shape(kind)
+    write = _writer(bare, extras)
+    if not optional or write is _as_it_is:
+        return write
     return lambda value, content: None if value is None else write(value, content)
+
+
+def _as_it_is(value: Any, content: Content) -> Any:
+    return value
 
 
 def _writer(bare: Any, extras: dict[str, Any]) -> Write:
@@ -78,7 +91,7 @@ def _writer(bare: Any, extras: dict[str, Any]) -> Write:
         text = _bytes_text(extras)
         return lambda value, content: text(value)
     if bare in (str, bool, NoneType) or dict in (bare, origin):
-        return lambda value, content: value
+        return _as_it_is
     if bare is Blob:
         return _blob_to_json
     if isinstance(bare, type) and issubclass(bare, IntEnum):
@@ -114,7 +127,8 @@ def _record_writer(record: type[Record]) -> Write:
     def write(value: Any, content: Content) -> dict[str, Any]:
         form: dict[str, Any] = dict(start)
         for name, attribute, write_field in steps:
-            form[name] = write_field(getattr(value, attribute), content)
+            field = getattr(value, attribute)
+            form[name] = field if write_field is _as_it_is else write_field(field, content)
         return form
 
     return write
@@ -161,13 +175,9 @@ def from_json(kind: Any, form: Any, where: str, attach: Attach | None = None) ->
     Raises ``Rejected`` with ``json/…`` and the field's path. Lengths, ranges and order are
     checked where the encoded bytes are decoded, by the same rules as for everyone.
     """
-    bare, extras = split_annotation(kind)
-    inner = optional_of(bare)
-    if inner is not None:
-        if form is None:
-            return None
-        inner_bare, inner_extras = split_annotation(inner)
-        bare, extras = inner_bare, {**extras, **inner_extras}
+    bare, extras, optional = _shape(kind)
+    if optional and form is None:
+        return None
     if get_origin(bare) is list:
         if not isinstance(form, list):
             raise _wrong(where, form, "a list")
@@ -225,7 +235,7 @@ def record_from_json(
             values[attribute] = from_json(kind, form[name], path, attach)
         elif attribute in defaults:
             values[attribute] = defaults[attribute]
-        elif optional_of(split_annotation(kind)[0]) is not None:
+        elif _shape(kind)[2]:
             values[attribute] = None
         else:
             raise Rejected("json/MissingField", f"{where}: {name} is missing", field=name)
@@ -336,12 +346,9 @@ def _wrong(where: str, form: Any, expected: str) -> Rejected:
 
 def json_schema(kind: Any) -> dict[str, Any]:
     """Return the JSON Schema of a type's JSON form."""
-    bare, extras = split_annotation(kind)
-    inner = optional_of(bare)
-    if inner is not None:
-        inner_bare, inner_extras = split_annotation(inner)
-        return {"anyOf": [_schema(inner_bare, {**extras, **inner_extras}), {"type": "null"}]}
-    return _schema(bare, extras)
+    bare, extras, optional = _shape(kind)
+    schema = _schema(bare, extras)
+    return {"anyOf": [schema, {"type": "null"}]} if optional else schema
 
 
 def _schema(bare: Any, extras: dict[str, Any]) -> dict[str, Any]:

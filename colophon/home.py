@@ -5,6 +5,7 @@
     HOME/node.toml            settings
     HOME/genesis.json         the network
     HOME/validator.key        this validator's consensus key, mode 0600
+    HOME/faucet.key           the faucet of a development network, mode 0600
     HOME/data/db              LevelDB
     HOME/data/journal         consensus journal, guard
     HOME/keys                 accounts, encrypted
@@ -51,6 +52,11 @@ class Home:
     def validator_key(self) -> Path:
         """The consensus key."""
         return self.root / "validator.key"
+
+    @property
+    def faucet_key(self) -> Path:
+        """The key of a development network's faucet."""
+        return self.root / "faucet.key"
 
     @property
     def database(self) -> Path:

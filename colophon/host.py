@@ -17,11 +17,10 @@ from typing import Any, Protocol, TypeVar
 from chain.application import CertifyFault, Job
 from chain.certificate import Evidence
 from chain.errors import Rejected
-from chain.vote import Vote
 from consensus import effects as fx
 from consensus import events as ev
 from consensus.core import Core
-from consensus.journal import VoteRecord
+from consensus.journal import JournalRecord
 from consensus.messages import Message
 from consensus.timers import Timer
 
@@ -62,11 +61,11 @@ class _Waiting:
     """Effects that wait for a sync."""
 
     token: int
-    votes: list[Vote]
+    records: tuple[JournalRecord, ...]
     effects: list[fx.Effect]
 
 
-class _Discarded(Exception):  # noqa: N818 - a signal between two functions, no error
+class _Discarded(Exception):
     """The block of the running job is no longer wanted."""
 
 
@@ -134,6 +133,11 @@ class Host:
         self._events.append(kind(now_ms=now_ms, wall_ms=wall_ms, **fields))
         self._has_events.set()
 
+    @property
+    def journal_syncs(self) -> int:
+        """How often the journal was synced since the start."""
+        return self._journal.syncs
+
     def set_available(self, available: bool) -> None:
         """Tell the core whether a block would have something to carry."""
         if available != self._available:
@@ -155,8 +159,8 @@ class Host:
             if isinstance(effect, fx.Persist):
                 self._journal.append(effect.records)
                 if effect.sync:
-                    votes = [item.vote for item in effect.records if isinstance(item, VoteRecord)]
-                    self._waiting.append(_Waiting(effect.token, votes, effects[index + 1 :]))
+                    rest = effects[index + 1 :]
+                    self._waiting.append(_Waiting(effect.token, effect.records, rest))
                     self._wants_sync.set()
                     return
             else:
@@ -174,7 +178,7 @@ class Host:
                 self._cancel_timer(effect.timer)
             case fx.Build() | fx.VerifyBlock() | fx.Certify() | fx.Finalize():
                 self._jobs.put_nowait(effect)
-            case fx.Discard():
+            case fx.StopCertify():
                 self._discarded.add(effect.block_id)
                 self._jobs.put_nowait(effect)
             case fx.SetAside():
@@ -223,8 +227,7 @@ class Host:
             data, last_seq = self._journal.take()
             await loop.run_in_executor(self._disk, self._journal.write, data)
             self._journal.written(last_seq)
-            votes = [vote for item in waiting for vote in item.votes]
-            if self._guard.note(votes):
+            if self._guard.note(record for item in waiting for record in item.records):
                 await loop.run_in_executor(self._disk, self._guard.write)
             for item in waiting:
                 self._perform(item.effects)
@@ -244,29 +247,26 @@ class Host:
                     await self._certify(effect)
                 case fx.Finalize():
                     await self._finalize(effect)
-                case fx.Discard():
-                    self._application.discard(effect.block_id)
+                case fx.StopCertify():
                     self._discarded.discard(effect.block_id)
 
     async def _drive(self, job: Job[T], block_id: bytes | None = None) -> T:
         """Run a job step by step, letting the loop serve others in between."""
         while True:
+            if block_id in self._discarded:
+                job.close()
+                raise _Discarded
             try:
                 next(job)
             except StopIteration as stop:
                 result: T = stop.value
                 return result
             await asyncio.sleep(0)
-            if block_id in self._discarded:
-                job.close()
-                raise _Discarded
 
     async def _build(self, effect: fx.Build) -> None:
         view = effect.placement.view
         try:
-            built = await self._drive(
-                self._application.build(effect.placement, empty=effect.empty)
-            )
+            built = await self._drive(self._application.build(effect.placement, empty=effect.empty))
         except (Rejected, CertifyFault) as error:
             log.error("build_failed view=%d reason=%s", view, error)
             tx_id = error.tx_id if isinstance(error, CertifyFault) else None
@@ -278,9 +278,7 @@ class Host:
         block_id = effect.block.id
         refusal: Rejected | None = None
         try:
-            await self._drive(
-                self._application.verify(effect.block, effect.attachments), block_id
-            )
+            await self._drive(self._application.verify(effect.block, effect.attachments), block_id)
         except Rejected as error:
             log.warning("block_refused id=%s reason=%s", block_id.hex(), error)
             refusal = error

@@ -7,16 +7,19 @@ in docs/rpc.md; a bug of ours is -32603 and says nothing of the inside.
 
 from __future__ import annotations
 
-import inspect
+import asyncio
 import logging
+import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from reprlib import repr as short_repr
 from typing import Any
 
 import msgspec
 
 from chain.errors import ColophonError, Rejected
-from chain.json_form import Content, from_json, no_content, to_json
+from chain.json_form import SAFE_INTEGER, Content, from_json, no_content
 from state.queries import NotFound, Unavailable
 
 from .backend import Busy, TimedOut
@@ -33,6 +36,33 @@ UNAVAILABLE = -32002
 BUSY = -32003
 TIMED_OUT = -32004
 
+ERRORS = {
+    PARSE_ERROR: ("not JSON", "The request is not JSON in UTF-8."),
+    INVALID_REQUEST: ("not a call", "JSON, but no JSON-RPC 2.0 call or batch of calls."),
+    METHOD_NOT_FOUND: ("no such method", "`rpc.discover` lists the methods of this node."),
+    INVALID_PARAMS: (
+        "wrong parameters",
+        "A parameter is unknown, missing or malformed; `data.code` and the message say which.",
+    ),
+    INTERNAL_ERROR: ("internal error", "A bug of the node; its log has the cause."),
+    REFUSED: (
+        "refused",
+        "A rule of the protocol says no; `data.code` is the rule's permanent name, "
+        "`data.message_index` the message it is about, `data.details` the values that broke it.",
+    ),
+    NOT_FOUND: ("not found", "What was asked for is not on this chain."),
+    UNAVAILABLE: (
+        "not available here",
+        "Not there yet, or no longer; `data.details` has `first` and `last`, the range that is.",
+    ),
+    BUSY: (
+        "busy",
+        "Too much to do; come again after `data.details.retry_after_ms`. Nothing has changed.",
+    ),
+    TIMED_OUT: ("timed out", "What was waited for has not happened yet; it still may."),
+}
+"""Every error code with its name and when it is given (docs/rpc.md has this table)."""
+
 log = logging.getLogger("colophon.rpc")
 
 
@@ -44,6 +74,13 @@ class RpcError(ColophonError):
         self.code = code
         self.message = message
         self.data = data
+
+    def form(self) -> dict[str, Any]:
+        """Return the error object."""
+        body: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.data is not None:
+            body["data"] = self.data
+        return body
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,45 +97,76 @@ class Dispatcher:
     """Answers requests by a table of methods."""
 
     def __init__(
-        self, methods: Mapping[str, Method], *, batch_max: int, content: Content = no_content
+        self,
+        methods: Mapping[str, Method],
+        *,
+        batch_max: int,
+        content: Content = no_content,
+        outcomes: Counter[tuple[str, str]] | None = None,
     ) -> None:
-        """``content`` finds the bytes behind blobs for answers."""
+        """``content`` finds the bytes behind blobs; ``outcomes`` counts (method, outcome)."""
         self.methods = methods
-        self._batch_max = batch_max
+        self.batch_max = batch_max
+        self.outcomes: Counter[tuple[str, str]] = Counter() if outcomes is None else outcomes
         self._content = content
+
+    def with_methods(self, methods: Mapping[str, Method]) -> Dispatcher:
+        """Return a dispatcher that knows or replaces ``methods`` besides, and counts together."""
+        return Dispatcher(
+            {**self.methods, **methods},
+            batch_max=self.batch_max,
+            content=self._content,
+            outcomes=self.outcomes,
+        )
 
     async def answer(self, raw: bytes) -> bytes | None:
         """Return the answer to a request body; None if nothing is to be answered."""
         try:
             request = msgspec.json.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return msgspec.json.encode(_failure(None, RpcError(PARSE_ERROR, f"not JSON: {error}")))
+            return failure(None, RpcError(PARSE_ERROR, f"not JSON: {error}"))
         if not isinstance(request, list):
-            answer = await self._answer_one(request)
-            return None if answer is None else msgspec.json.encode(answer)
-        if not request or len(request) > self._batch_max:
-            problem = f"a batch has 1 to {self._batch_max} calls, this one {len(request)}"
-            return msgspec.json.encode(_failure(None, RpcError(INVALID_REQUEST, problem)))
-        answers = [await self._answer_one(item) for item in request]
-        given = [item for item in answers if item is not None]
-        return msgspec.json.encode(given) if given else None
+            return await self._answer_one(request)
+        if not request or len(request) > self.batch_max:
+            problem = f"a batch has 1 to {self.batch_max} calls, this one {len(request)}"
+            return failure(None, RpcError(INVALID_REQUEST, problem))
+        answers = []
+        for item in request:
+            answer = await self._answer_one(item)
+            if answer is not None:
+                answers.append(answer)
+            await asyncio.sleep(0)  # consensus is served between two calls of a batch
+        return b"[" + b",".join(answers) + b"]" if answers else None
 
-    async def _answer_one(self, request: object) -> dict[str, Any] | None:
+    async def _answer_one(self, request: object) -> bytes | None:
         try:
             call = parse_call(request)
         except RpcError as error:
-            return _failure(_id_of(request), error)
+            return failure(_id_of(request), error)
         try:
             result = await self.call(call.method, call.params)
         except RpcError as error:
-            return None if call.notification else _failure(call.id, error)
-        return None if call.notification else {"jsonrpc": "2.0", "id": call.id, "result": result}
+            return None if call.notification else failure(call.id, error)
+        if call.notification:
+            return None
+        return msgspec.json.encode({"jsonrpc": "2.0", "id": call.id, "result": result})
 
     async def call(self, name: str, params: dict[str, Any] | list[Any]) -> Any:
         """Call a method and return the JSON form of its result; raises ``RpcError``."""
         method = self.methods.get(name)
         if method is None:
-            raise RpcError(METHOD_NOT_FOUND, f"no method {name!r}; rpc.discover lists them")
+            self.outcomes["unknown", str(METHOD_NOT_FOUND)] += 1
+            problem = f"no method {short_repr(name)}; rpc.discover lists them"
+            raise RpcError(METHOD_NOT_FOUND, problem)
+        try:
+            result = await self._run(method, params)
+        except RpcError as error:
+            self.outcomes[name, str(error.code)] += 1
+            raise
+        self.outcomes[name, "ok"] += 1
+        return result
+
+    async def _run(self, method: Method, params: dict[str, Any] | list[Any]) -> Any:
         try:
             values = bind(method, params)
         except Rejected as refusal:
@@ -106,15 +174,13 @@ class Dispatcher:
             raise RpcError(INVALID_PARAMS, refusal.message, data) from None
         try:
             result = method.function(**values)
-            if inspect.isawaitable(result):
-                result = await result
-            return to_json(method.result, result, self._content)
+            return method.write(await result if method.waits else result, self._content)
         except Rejected as refusal:
-            raise _refusal(refusal) from None
+            raise refused(refusal, method.reads) from None
         except RpcError:
             raise
         except Exception:
-            log.exception("rpc_method_failed method=%s", name)
+            log.exception("rpc_method_failed method=%s", method.name)
             raise RpcError(INTERNAL_ERROR, "internal error; the node's log has the cause") from None
 
 
@@ -144,32 +210,31 @@ def _id_of(request: object) -> str | int | None:
 
 def bind(method: Method, params: dict[str, Any] | list[Any]) -> dict[str, Any]:
     """Return the typed arguments of a call; unknown and missing names are refused."""
-    names = list(method.params)
     if isinstance(params, list):
-        if len(params) > len(names):
+        if len(params) > len(method.params):
             raise Rejected(
-                "rpc/TooManyParams", f"{len(params)} parameters, {method.name} takes {len(names)}"
+                "rpc/TooManyParams",
+                f"{len(params)} parameters, {method.name} takes {len(method.params)}",
             )
-        params = dict(zip(names, params, strict=False))
-    unknown = [name for name in params if name not in method.params]
-    if unknown:
-        known = ", ".join(names) or "none"
-        raise Rejected(
-            "rpc/UnknownParam", f"{method.name} does not know {unknown[0]!r}; it takes {known}"
-        )
+        params = dict(zip(method.params, params, strict=False))
+    for name in params:
+        if name not in method.params:
+            known = ", ".join(method.params) or "none"
+            problem = f"{method.name} does not know {short_repr(name)}; it takes {known}"
+            raise Rejected("rpc/UnknownParam", problem)
     values = {}
     for name, param in method.params.items():
         if name in params:
             value = from_json(param.kind, params[name], name)
-            if param.check is not None:
-                param.check(value, name)
-            values[name] = value
+            param.check(value, name)
+            values[param.argument] = value
         elif param.required:
             raise Rejected("rpc/MissingParam", f"{method.name} needs {name}", field=name)
     return values
 
 
-def _refusal(refusal: Rejected) -> RpcError:
+def refused(refusal: Rejected, reads: bool) -> RpcError:
+    """Return the error object of a refusal; ``reads``: by a method that only looks."""
     details = plain(refusal.details)
     index = details.pop("message_index", None)
     data = {"code": refusal.code, "message_index": index, "details": details}
@@ -177,7 +242,12 @@ def _refusal(refusal: Rejected) -> RpcError:
     for kind, code in kinds:
         if isinstance(refusal, kind):
             return RpcError(code, refusal.message, data)
-    return RpcError(REFUSED, refusal.message, data)
+    absent = reads and _ABSENT.search(refusal.code)
+    return RpcError(NOT_FOUND if absent else REFUSED, refusal.message, data)
+
+
+_ABSENT = re.compile(r"/(Unknown\w*|\w*NotExists|\w*NotFound|\w*NotRegistered)$")
+"""Reasons by which rules say that an object is not there; for a reader that is -32001."""
 
 
 def plain(details: Mapping[str, object]) -> dict[str, Any]:
@@ -191,14 +261,12 @@ def _plain(value: object) -> Any:
     if isinstance(value, bool) or value is None or isinstance(value, str):
         return value
     if isinstance(value, int):
-        return value if abs(value) <= 2**53 else str(value)
+        return value if abs(value) <= SAFE_INTEGER else str(value)
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return str(value)
 
 
-def _failure(identity: str | int | None, error: RpcError) -> dict[str, Any]:
-    body: dict[str, Any] = {"code": error.code, "message": error.message}
-    if error.data is not None:
-        body["data"] = error.data
-    return {"jsonrpc": "2.0", "id": identity, "error": body}
+def failure(identity: str | int | None, error: RpcError) -> bytes:
+    """Return the encoded answer that carries an error."""
+    return msgspec.json.encode({"jsonrpc": "2.0", "id": identity, "error": error.form()})

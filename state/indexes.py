@@ -5,7 +5,7 @@ Written in the same batch as the block they come from; nothing under the root de
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -13,8 +13,7 @@ from chain.codec import encode
 from chain.errors import Rejected
 
 from . import layout
-from .executor import Executed
-from .module import EventPlace
+from .module import Event, EventPlace
 from .registry import Registry, Transaction
 
 Row = tuple[bytes, bytes | None]
@@ -25,19 +24,20 @@ def block_rows(
     height: int,
     time_ms: int,
     transactions: list[Transaction],
-    executed: Executed,
+    events: list[list[Event]],
+    refusals: Mapping[int, Rejected],
 ) -> Iterator[Row]:
-    """Yield every derived row of an executed block."""
+    """Yield every derived row of a block: from its transactions, their events and refusals."""
     indexers = [module.index for module in registry.modules if module.index is not None]
     for index, tx in enumerate(transactions):
         sender = tx.body.sender
         yield layout.TX_PLACE + tx.id, layout.encode_place(height, index)
         yield layout.account_tx_key(sender, height, index), tx.id
-        refusal = executed.refusals.get(index)
+        refusal = refusals.get(index)
         if refusal is not None:
             yield layout.FAILURE + tx.id, encode_failure(refusal)
         place = EventPlace(height, time_ms, index, tx.id, sender)
-        for event in executed.events[index]:
+        for event in events[index]:
             for indexer in indexers:
                 yield from _prefixed(indexer(place, event))
 

@@ -8,9 +8,9 @@ un-finalised blocks. It knows nothing of votes. A block passes through it in thr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from chain.application import Derived, Job, Placement, make_header
+from chain.application import Derived, Job, Placement, finish, make_filler, make_header
 from chain.block import Block, Body
 from chain.certificate import Evidence
 from chain.codec import encode
@@ -19,6 +19,7 @@ from chain.errors import Corruption, Misuse, Rejected
 from chain.finality import FinalityProof
 from chain.genesis import Genesis
 from chain.hashing import EMPTY_ROOT
+from chain.header import HEADER, Header
 from chain.ids import NCOLO
 from chain.state_proof import StateProof
 from chain.transaction import SignedBody
@@ -31,7 +32,7 @@ from .modules.account import ACCOUNTS, Account, balance_of, next_seq
 from .overlay import Overlay, Writes
 from .registry import Registry, Transaction
 from .store import KeyValueStore
-from .tree import Tree, TreeDiff, prove, update_in_slices
+from .tree import Tree, TreeDiff, prove, update, update_in_slices
 
 DEPTH_MAX = 64
 """Un-finalised blocks held; leaders stop filling blocks at 8, so this is never met in order."""
@@ -50,6 +51,25 @@ class Candidate:
     tip: Tip | None = None
 
 
+class Selection:
+    """Transactions chosen for a block, each authorised after those before it (B4)."""
+
+    def __init__(self, executor: Executor, overlay: Overlay, environment: Environment) -> None:
+        self._executor = executor
+        self.overlay = overlay
+        self.environment = environment
+        self.chosen: list[Transaction] = []
+
+    def take(self, tx: Transaction) -> None:
+        """Add a transaction; raises ``Rejected`` and leaves it out if it cannot stand here."""
+        try:
+            self._executor.authorise_all(self.overlay, self.environment, [tx])
+        except Rejected:
+            self.overlay.rollback()
+            raise
+        self.chosen.append(tx)
+
+
 class StateMachine:
     """One node's application state; single owner, no concurrency inside."""
 
@@ -65,7 +85,7 @@ class StateMachine:
         self.committee: Committee = genesis_committee(genesis)
         self._committee_hash = self.committee.hash
         self.store = store
-        self._executor = Executor(registry)
+        self.executor = Executor(registry)
         self._candidates: dict[bytes, Candidate] = {}
         self._last_diff: TreeDiff | None = None
         # The tree stays one block behind the head: proofs are about the state that the head's
@@ -76,7 +96,7 @@ class StateMachine:
             self._write_genesis()
         self._require_own_database()
         self.head = self._read_head()
-        self._tree = Tree.build(self._state_pairs())
+        self._tree = Tree.build(self.state_pairs())
         if self._tree.root != self.head.state_root:
             raise Corruption(
                 f"the stored state has root {self._tree.root.hex()}, the head names "
@@ -87,7 +107,7 @@ class StateMachine:
 
     def _write_genesis(self) -> None:
         overlay = Overlay(lambda _: None)
-        self._executor.genesis(overlay, self.genesis)
+        self.executor.genesis(overlay, self.genesis)
         tree = Tree.build(
             (key, value) for key, value in overlay.writes.items() if value is not None
         )
@@ -128,7 +148,8 @@ class StateMachine:
             row.receipts_root,
         )  # fmt: skip
 
-    def _state_pairs(self) -> Iterator[tuple[bytes, bytes]]:
+    def state_pairs(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield every key and value under the root, in key order."""
         for key, value in self.store.scan(layout.STATE, layout.after(layout.STATE)):
             yield key[1:], value
 
@@ -157,6 +178,10 @@ class StateMachine:
     @property
     def _view(self) -> Overlay:
         return Overlay(self._read_state)
+
+    def base_fee_at(self, time_ms: int) -> int:
+        """Return the base fee of a child of the head at this time (F3)."""
+        return base_fee_above(self.head, self.params, max(time_ms, self.head.time_ms + 1))
 
     # --- tips ---------------------------------------------------------------------------------
 
@@ -192,31 +217,53 @@ class StateMachine:
 
     # --- building and checking ----------------------------------------------------------------
 
-    def select(
-        self, parent_id: bytes, time_ms: int, transactions: Iterable[Transaction]
-    ) -> tuple[list[Transaction], list[tuple[Transaction, Rejected]]]:
-        """Return the transactions that can stand in a child, and why the others cannot (B7).
-
-        Takes them in the given order and skips what does not fit; a leader's own check, with
-        the same rule every voter applies.
-        """
-        overlay = self.overlay_above(parent_id)
+    def selection(self, parent_id: bytes, time_ms: int) -> Selection:
+        """Return what a leader fills a block with, above an executed parent."""
         environment = self._environment(self.tip(parent_id), time_ms)
-        chosen: list[Transaction] = []
-        refused: list[tuple[Transaction, Rejected]] = []
-        units = 0
-        for tx in transactions:
-            if units + tx.units > self.params.block_units_max:
-                break
-            try:
-                self._executor.authorise_all(overlay, environment, [tx])
-            except Rejected as refusal:
-                overlay.rollback()
-                refused.append((tx, refusal))
-                continue
-            chosen.append(tx)
-            units += tx.units
-        return chosen, refused
+        return Selection(self.executor, self.overlay_above(parent_id), environment)
+
+    def propose(self, placement: Placement, selection: Selection) -> Block:
+        """Return the block of a selection; it counts as authorised here."""
+        block = self.make_block(placement, selection.chosen, [])
+        self._candidates[block.id] = Candidate(
+            block, selection.chosen, selection.environment, selection.overlay
+        )
+        return block
+
+    def make_filler(self, placement: Placement) -> Block:
+        """Return the boundary filler of a place (B8): it repeats what stands below it."""
+        tip = self.tip(placement.parent_id)
+        header = self._header_of(placement.parent_id)
+        return make_filler(self.genesis_hash, placement, header, tip.state_root, tip.receipts_root)
+
+    def accept_filler(self, block: Block, expected: Block) -> None:
+        """Take a filler as executed: it runs no rules and is never committed (B8).
+
+        Raises ``Rejected`` if it is not the one filler of its place.
+        """
+        if block.id != expected.id:
+            raise Rejected("block/Filler", "the filler does not repeat the epoch's last block")
+        below = self.tip(block.header.parent_id)
+        overlay = self.overlay_above(block.header.parent_id)
+        environment = self._environment(below, block.header.time_ms)
+        self._candidates[block.id] = Candidate(
+            block,
+            [],
+            environment,
+            overlay,
+            Executed(overlay),
+            update(self._tree_view(block.header.parent_id), {}),
+            replace(below, block_id=block.id),
+        )
+
+    def _header_of(self, block_id: bytes) -> Header:
+        candidate = self._candidates.get(block_id)
+        if candidate is not None:
+            return candidate.block.header
+        raw = self.store.get(layout.height_key(layout.BLOCK, self.head.height))
+        if raw is None:
+            raise Misuse("a filler stands above the last block of an epoch")
+        return HEADER.decode_own(layout.STORED_BLOCK.decode_own(raw).header)
 
     def authorise(self, block: Block, transactions: list[Transaction]) -> None:
         """Accept a block as valid above its executed parent, or raise ``Rejected`` (B4–B6).
@@ -246,7 +293,7 @@ class StateMachine:
         require_derived(header, self.derive(header.parent_id, header.time_ms, units))
         overlay = self.overlay_above(header.parent_id)
         environment = self._environment(tip, header.time_ms)
-        self._executor.authorise_all(overlay, environment, transactions)
+        self.executor.authorise_all(overlay, environment, transactions)
         self._candidates[block.id] = Candidate(block, transactions, environment, overlay)
 
     def make_block(
@@ -272,7 +319,7 @@ class StateMachine:
         if candidate.executed is not None:
             return candidate.executed
         try:
-            executed = yield from self._executor.execute(
+            executed = yield from self.executor.execute(
                 candidate.overlay, candidate.environment, candidate.transactions
             )
             diff = yield from update_in_slices(
@@ -332,7 +379,14 @@ class StateMachine:
         )
         rows.append((layout.HEIGHT_OF + block_id, height.to_bytes(8, "big")))
         rows.extend(
-            block_rows(self.registry, height, tip.time_ms, candidate.transactions, executed)
+            block_rows(
+                self.registry,
+                height,
+                tip.time_ms,
+                candidate.transactions,
+                executed.events,
+                executed.refusals,
+            )
         )
         rows.extend((layout.BLOB + digest, content) for digest, content in blobs)
         rows.append((layout.META_HEAD, encode(head_row(tip))))
@@ -343,13 +397,13 @@ class StateMachine:
         self._before_write = self.store.snapshot()
         self.store.write(rows, sync=True)
 
-    def committed(self, block_id: bytes) -> Executed:
+    def adopt(self, block_id: bytes) -> Job[Executed]:
         """Make a block whose batch is written the head; drop what can no longer be final."""
+        if self._last_diff is not None:
+            yield from self._tree.merge_in_slices(self._last_diff)
         candidate = self._candidates.pop(block_id)
         executed, diff, tip = candidate.executed, candidate.diff, candidate.tip
         assert executed is not None and diff is not None and tip is not None
-        if self._last_diff is not None:
-            self._tree.merge(self._last_diff)
         self._last_diff = diff
         self._before_head = self._before_write
         self.head = tip
@@ -375,7 +429,7 @@ class StateMachine:
     def commit(self, block_id: bytes, proof: FinalityProof) -> Executed:
         """Write and adopt a block at once (catch-up, tests, benchmarks)."""
         self.write(self.commit_rows(block_id, proof))
-        return self.committed(block_id)
+        return finish(self.adopt(block_id))
 
     def prove_before_head(self, key: bytes) -> tuple[bytes | None, StateProof]:
         """Return the value of a key after the head's parent, and its proof under that root.

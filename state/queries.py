@@ -178,6 +178,10 @@ class ChainReader:
             row.details,
         )
 
+    def has_failed(self, tx_id: bytes) -> bool:
+        """Tell whether a final transaction's messages were undone."""
+        return self._store.get(layout.FAILURE + tx_id) is not None
+
     def receipt_proof(self, height: int, index: int) -> list[bytes]:
         """Return the path of a receipt under the receipts root of its block (R2)."""
         leaves = [tagged_hash("receipt", raw) for raw in self.raw_receipts(height)]

@@ -1,0 +1,85 @@
+"""The admin socket: commands that need the database, done by the node that holds it (P14).
+
+A request is one line of JSON on a Unix socket in the node's home, the answer likewise. The
+socket's mode lets only its owner in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from chain.errors import ColophonError, Rejected
+
+from .backend import NodeBackend
+from .maintenance import COMMANDS
+
+LINE_BYTES_MAX = 65_536
+
+
+class AdminServer:
+    """Answers maintenance commands of a running node."""
+
+    def __init__(self, path: Path, backend: NodeBackend) -> None:
+        self._path = path
+        self._backend = backend
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen; a left-over socket of a dead node is removed (the home's lock is held)."""
+        self._path.unlink(missing_ok=True)
+        path = _short(self._path)
+        self._server = await asyncio.start_unix_server(self._answer, path, limit=LINE_BYTES_MAX)
+        os.chmod(path, 0o600)
+
+    async def stop(self) -> None:
+        """Stop listening and remove the socket."""
+        if self._server is not None:
+            self._server.close()
+        self._path.unlink(missing_ok=True)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            request = json.loads(await reader.readline())
+            name = request["command"]
+            if name not in COMMANDS:
+                raise Rejected("admin/UnknownCommand", f"no command {name!r}")
+            machine = self._backend.reader.machine
+            result = COMMANDS[name](machine, request.get("arguments", {}))
+            answer: dict[str, Any] = {"result": result}
+        except ColophonError as error:
+            code = error.code if isinstance(error, Rejected) else "failed"
+            message = error.message if isinstance(error, Rejected) else str(error)
+            answer = {"error": {"code": code, "message": message}}
+        except (ValueError, KeyError, TypeError):
+            answer = {"error": {"code": "admin/Malformed", "message": "not a command"}}
+        with contextlib.suppress(ConnectionError):
+            writer.write(json.dumps(answer).encode() + b"\n")
+            await writer.drain()
+            writer.close()
+
+
+def ask(path: Path, command: str, arguments: dict[str, Any]) -> Any:
+    """Send a command to the running node of a home and return its result."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(_short(path))
+        line = json.dumps({"command": command, "arguments": arguments}).encode() + b"\n"
+        connection.sendall(line)
+        raw = b""
+        while part := connection.recv(65_536):
+            raw += part
+    answer = json.loads(raw)
+    if "error" in answer:
+        raise Rejected(answer["error"]["code"], answer["error"]["message"])
+    return answer["result"]
+
+
+def _short(path: Path) -> str:
+    """Return a name the system takes: Unix sockets have room for about 100 bytes only."""
+    relative = os.path.relpath(path)
+    return min((str(path), relative), key=len)

@@ -1,0 +1,295 @@
+"""The state machine behind consensus and the pool: builds, verifies, executes, commits blocks.
+
+This is where transactions, blobs and signatures meet blocks. What it knows of consensus is the
+``Application`` protocol it fills in; what it knows of rules is ``state``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from chain.application import Built, Job, Placement, finish, placement_of
+from chain.block import Block
+from chain.committee import EPOCH_ZERO_ID, Member, leader_seed
+from chain.errors import Rejected
+from chain.finality import FinalityProof
+from chain.header import KIND_FILLER, epoch_of
+from chain.transaction import ENVELOPE, Attachment, check_attachments
+from consensus.assembly import Assembly, ExecutionRate
+from consensus.events import EpochStart, Head
+from consensus.mempool import Lane, Mempool, Used
+from state.executor import Executed
+from state.machine import Candidate, StateMachine
+from state.queries import ChainReader
+from state.registry import Transaction
+
+from .clock import Clock
+from .config import MempoolSection
+from .signatures import SignatureWorkers, items_of
+
+STEP_TRANSACTIONS = 64
+"""Transactions looked at between two yields: about 2 ms, or one chunk of signatures."""
+
+Finalised = Callable[[Block, list[Transaction], Executed], None]
+
+
+class NodeApplication:
+    """One node's application; fills in ``chain.application.Application`` and ``PoolView``."""
+
+    def __init__(
+        self,
+        machine: StateMachine,
+        workers: SignatureWorkers,
+        clock: Clock,
+        limits: MempoolSection,
+    ) -> None:
+        self.machine = machine
+        self.reader = ChainReader(machine)
+        self.pool = Mempool(
+            self,
+            machine.params,
+            count_max=limits.transactions_max,
+            bytes_max=limits.bytes_max,
+        )
+        self.pool_transactions: dict[bytes, Transaction] = {}
+        """Decoded transactions of the pool by id: their signatures are known to fit."""
+        self.listeners: list[Finalised] = []
+        """Called, in order, with every block that becomes final here."""
+        self._workers = workers
+        self._clock = clock
+        self._rate = ExecutionRate(machine.params)
+        self._attachments: dict[bytes, list[list[Attachment]]] = {}
+
+    # --- what the pool asks -------------------------------------------------------------------
+
+    def next_seq(self, sender: bytes, lane: int) -> int:
+        """Return the sequence number the next transaction of a lane must have."""
+        return self.machine.next_seq(sender, lane)
+
+    def spendable(self, payer: bytes) -> int:
+        """Return the ncolo a payer has for fees."""
+        return self.machine.balance(payer)
+
+    def base_fee(self) -> int:
+        """Return the base fee the next block would have now."""
+        return self.machine.base_fee_at(self._clock.wall_ms())
+
+    def set_aside(self, tx_id: bytes) -> None:
+        """Keep a transaction that met a bug out of own blocks (C4)."""
+        self.pool.set_aside(tx_id)
+
+    # --- building -----------------------------------------------------------------------------
+
+    def build(self, placement: Placement, *, empty: bool) -> Job[Built]:
+        """Make a block at a place of this node's turn (B4, C16)."""
+        if placement.kind == KIND_FILLER:
+            return Built(self.machine.make_filler(placement), [])
+        selection = self.machine.selection(placement.parent_id, placement.time_ms)
+        attachments: list[list[Attachment]] = []
+        if not empty:
+            assembly = Assembly(
+                self.pool,
+                following=self._following(placement.parent_id),
+                time_ms=placement.time_ms,
+                units_max=self._rate.units_max(),
+                bytes_max=self.machine.params.block_bytes_max,
+            )
+            while (offer := assembly.next()) is not None:
+                tx = self.pool_transactions[offer.id]
+                try:
+                    selection.take(tx)
+                except Rejected:
+                    continue
+                assembly.included(offer)
+                attachments.append(ENVELOPE.decode_own(offer.raw).attachments)
+                if len(attachments) % STEP_TRANSACTIONS == 0:
+                    yield
+        block = self.machine.propose(placement, selection)
+        self._attachments[block.id] = attachments
+        return Built(block, attachments)
+
+    def _following(self, parent_id: bytes) -> dict[Lane, int]:
+        """Return the next sequence numbers of lanes that un-finalised ancestors used."""
+        following: dict[Lane, int] = {}
+        candidate = self.machine.candidate(parent_id)
+        while candidate is not None:
+            for tx in candidate.transactions:
+                lane = (tx.body.sender, tx.body.lane)
+                following[lane] = max(following.get(lane, 0), tx.body.seq + 1)
+            candidate = self.machine.candidate(candidate.block.header.parent_id)
+        return following
+
+    # --- checking and executing ---------------------------------------------------------------
+
+    def verify(self, block: Block, attachments: list[list[Attachment]]) -> Job[None]:
+        """Check structure, signatures, attachments and authorise (B4–B7); raises ``Rejected``."""
+        transactions = yield from self._read(block)
+        if block.header.kind != KIND_FILLER:
+            if len(attachments) != len(transactions):
+                raise Rejected("block/Attachments", "attachments are missing for a transaction")
+            for tx, given in zip(transactions, attachments, strict=True):
+                check_attachments(tx.blobs, given)
+        self._accept(block, transactions)
+        self._attachments[block.id] = attachments
+
+    def execute(self, block: Block) -> Job[None]:
+        """Verify if that was not done, run the block, keep its overlay (B5)."""
+        if self.machine.is_executed(block.id):
+            return
+        if self.machine.candidate(block.id) is None:
+            transactions = yield from self._read(block)
+            self._accept(block, transactions)
+        started_ms = self._clock.now_ms()
+        yield from self.machine.execute(block.id)
+        elapsed_ms = self._clock.now_ms() - started_ms
+        self._rate.executed(block.header.units_limit_used, elapsed_ms)
+
+    def _read(self, block: Block) -> Job[list[Transaction]]:
+        """Return a block's transactions; signatures not known to fit are verified (P3)."""
+        transactions: list[Transaction] = []
+        unknown: list[Transaction] = []
+        for index, (tx_id, signed) in enumerate(
+            zip(block.transaction_ids, block.body.transactions, strict=True)
+        ):
+            tx = self.pool_transactions.get(tx_id)
+            if tx is None:
+                tx = self.machine.read_transaction(signed)
+                unknown.append(tx)
+            transactions.append(tx)
+            if index % STEP_TRANSACTIONS == STEP_TRANSACTIONS - 1:
+                yield
+        for start in range(0, len(unknown), STEP_TRANSACTIONS):
+            batch = unknown[start : start + STEP_TRANSACTIONS]
+            waiting = self._workers.submit([item for tx in batch for item in items_of(tx)])
+            while not waiting.done():
+                yield
+            _require_all(waiting)
+        return transactions
+
+    def _accept(self, block: Block, transactions: list[Transaction]) -> None:
+        if block.header.kind == KIND_FILLER:
+            self.machine.accept_filler(block, self.machine.make_filler(placement_of(block)))
+        else:
+            self.machine.authorise(block, transactions)
+
+    def discard(self, block_id: bytes) -> None:
+        """Forget an un-finalised block."""
+        self.machine.discard(block_id)
+        self._attachments.pop(block_id, None)
+
+    # --- finality -----------------------------------------------------------------------------
+
+    def commit(self, blocks: list[Block], proof: FinalityProof) -> None:
+        """Make finalised, executed blocks durable and adopt them, at once (catch-up, tests)."""
+        for block, its_proof in _with_proofs(blocks, proof):
+            candidate = self._candidate(block)
+            self.machine.write(self._rows(candidate, its_proof))
+            executed = finish(self.machine.adopt(block.id))
+            self._adopted(block, candidate.transactions, executed)
+
+    async def finalise(self, blocks: list[Block], proof: FinalityProof) -> EpochStart | None:
+        """The same without holding up the loop; returns the next epoch if one begins (C11)."""
+        loop = asyncio.get_running_loop()
+        for block, its_proof in _with_proofs(blocks, proof):
+            candidate = self._candidate(block)
+            rows = self._rows(candidate, its_proof)
+            await loop.run_in_executor(None, self.machine.write, rows)
+            steps = self.machine.adopt(block.id)
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as stop:
+                    executed: Executed = stop.value
+                    break
+                await asyncio.sleep(0)
+            self._adopted(block, candidate.transactions, executed)
+        last = blocks[-1].header
+        if last.height % self.machine.params.epoch_length == 0:
+            return self.epoch_start(last.epoch + 1)
+        return None
+
+    def _candidate(self, block: Block) -> Candidate:
+        candidate = self.machine.candidate(block.id)
+        assert candidate is not None, "a final block was executed before"
+        return candidate
+
+    def _rows(self, candidate: Candidate, proof: FinalityProof) -> list[tuple[bytes, bytes | None]]:
+        attachments = self._attachments.get(candidate.block.id, [])
+        blobs = [
+            (blob.hash, attachment.salt + attachment.data)
+            for tx, given in zip(candidate.transactions, attachments, strict=False)
+            for blob, attachment in zip(dict.fromkeys(tx.blobs), given, strict=True)
+        ]
+        return self.machine.commit_rows(candidate.block.id, proof, blobs)
+
+    def _adopted(self, block: Block, transactions: list[Transaction], executed: Executed) -> None:
+        self._attachments.pop(block.id, None)
+        used = [Used(tx.body.sender, tx.body.lane, tx.body.seq) for tx in transactions]
+        for tx_id in self.pool.committed(used, block.header.time_ms):
+            self.pool_transactions.pop(tx_id, None)
+        for listener in self.listeners:
+            listener(block, transactions, executed)
+
+    def next_committee(self, block_id: bytes) -> list[Member]:
+        """Return the committee of the next epoch: genesis's, until staking is active (P4)."""
+        return list(self.machine.committee.members)
+
+    # --- starting -----------------------------------------------------------------------------
+
+    def epoch_start(self, epoch: int) -> EpochStart:
+        """Return where an epoch begins; its base block is final (C11)."""
+        machine = self.machine
+        base_height = epoch * machine.params.epoch_length
+        if epoch == 0:
+            return EpochStart(
+                epoch=0,
+                committee=machine.committee,
+                base_id=machine.genesis_hash,
+                base_height=0,
+                base_time_ms=machine.genesis.time_ms,
+                seed=leader_seed(machine.genesis_hash, 0, EPOCH_ZERO_ID),
+            )
+        base = self.reader.block(base_height)
+        return EpochStart(
+            epoch=epoch,
+            committee=machine.committee,
+            base_id=base.id,
+            base_height=base_height,
+            base_time_ms=base.header.time_ms,
+            seed=leader_seed(machine.genesis_hash, epoch, base.header.parent_id),
+            base_has_transactions=bool(base.body.transactions),
+        )
+
+    def where(self) -> tuple[EpochStart, Head | None]:
+        """Return the epoch and the head that consensus starts from."""
+        height = self.machine.head.height
+        epoch = epoch_of(height + 1, self.machine.params.epoch_length)
+        start = self.epoch_start(epoch)
+        if height == start.base_height:
+            return start, None
+        block = self.reader.block(height)
+        finalization = self.reader.finality(height).finalization
+        return start, Head(
+            header=block.header,
+            finalization=finalization,
+            has_transactions=bool(block.body.transactions),
+        )
+
+
+def _require_all(waiting: Future[list[bool]]) -> None:
+    if not all(waiting.result()):
+        raise Rejected("crypto/BadSignature", "a signature does not verify under its key")
+
+
+def _with_proofs(blocks: list[Block], proof: FinalityProof) -> list[tuple[Block, FinalityProof]]:
+    """Return each block with its own finality proof, made from that of the last (P8)."""
+    pairs = []
+    headers = list(proof.headers)
+    for block in reversed(blocks):
+        if headers[-1] != block.header:
+            headers.append(block.header)
+        pairs.append((block, FinalityProof(proof.finalization, list(headers))))
+    pairs.reverse()
+    return pairs

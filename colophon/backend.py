@@ -1,0 +1,355 @@
+"""What a running node answers to the outside: the RPC's ``Backend`` over the application."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from chain import fees
+from chain.application import finish
+from chain.block import Block
+from chain.codec import encode_amount
+from chain.crypto import SigningKey
+from chain.errors import Rejected
+from chain.ids import address_of
+from chain.transaction import ENVELOPE, check_attachments
+from colophon.version import VERSION
+from consensus.events import EpochStart, Head
+from consensus.mempool import Waiting
+from rpc.backend import (
+    Busy,
+    FeeView,
+    FinalBlock,
+    Listener,
+    PendingTx,
+    Simulated,
+    Status,
+    TimedOut,
+    TxState,
+)
+from state.authorise import authorise
+from state.executor import Executed, Receipt
+from state.modules.account import require_keys
+from state.modules.bank import Send
+from state.queries import NotFound
+from state.registry import Transaction
+
+from .application import NodeApplication
+from .clock import Clock
+from .host import Host
+from .signatures import SignatureWorkers, items_of, verify_items
+from .wallet import Draft, Wallet
+
+GONE_MAX = 10_000
+"""Transactions remembered after they left the pool unused."""
+INLINE_ITEMS_MAX = 16
+"""More signatures than this at once go to the workers; fewer are cheaper here."""
+RETRY_AFTER_MS = 500
+
+_GONE = {"expired": TxState.EXPIRED, "replaced": TxState.REPLACED, "dropped": TxState.DROPPED}
+
+
+class NodeBackend:
+    """One running node, as ``rpc`` sees it."""
+
+    def __init__(
+        self,
+        name: str,
+        application: NodeApplication,
+        host: Host,
+        workers: SignatureWorkers,
+        clock: Clock,
+        faucet: SigningKey | None,
+    ) -> None:
+        self.reader = application.reader
+        self._name = name
+        self._application = application
+        self._host = host
+        self._workers = workers
+        self._clock = clock
+        self._wallet = None
+        if faucet is not None and application.machine.params.dev:
+            self._wallet = Wallet(faucet, application.machine.genesis_hash)
+        self._faucet_seq = 0
+        self._listeners: list[Listener] = []
+        self._waiters: dict[bytes, list[asyncio.Future[None]]] = {}
+        self._gone: dict[bytes, TxState] = {}
+        self._final_blocks = 0
+        self._final_transactions = 0
+        application.listeners.append(self._on_final)
+
+    def where(self) -> tuple[EpochStart, Head | None]:
+        """Return where consensus starts from."""
+        return self._application.where()
+
+    # --- status -------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """Return what the node says of itself."""
+        machine, core = self._application.machine, self._host.core.shared
+        reason = self._reason()
+        return Status(
+            name=self._name,
+            chain_id=machine.genesis.chain_id,
+            genesis_hash=machine.genesis_hash,
+            version=VERSION,
+            height=machine.head.height,
+            block_id=machine.head.block_id,
+            block_time_ms=machine.head.time_ms,
+            state_root=machine.head.state_root,
+            view=core.view,
+            validators=len(machine.committee),
+            validator_index=core.me,
+            peers=0,
+            pending=len(self._application.pool),
+            base_fee=self._application.base_fee(),
+            healthy=not reason,
+            reason=reason,
+            dev=machine.params.dev,
+        )
+
+    def _reason(self) -> str:
+        """Return why the node is not healthy, in one sentence."""
+        if self._host.stop_reason:
+            return self._host.stop_reason
+        params = self._application.machine.params
+        head = self._application.machine.head
+        ahead_ms = head.time_ms - self._clock.wall_ms()
+        if ahead_ms > params.precision_ms:
+            return f"the newest block lies {ahead_ms} ms ahead of this machine's clock: waiting"
+        silent_ms = self._clock.wall_ms() - head.time_ms
+        if head.height and silent_ms > 10 * params.heartbeat_ms and not params.dev:
+            return f"no block for {silent_ms // 1000} s"
+        return ""
+
+    def counters(self) -> dict[str, float]:
+        """Return figures for ``/metrics``."""
+        head = self._application.machine.head
+        return {
+            "height": head.height,
+            "view": self._host.core.shared.view,
+            "pool_transactions": len(self._application.pool),
+            "pool_bytes": self._application.pool.bytes,
+            "base_fee": head.base_fee,
+            "final_blocks_total": self._final_blocks,
+            "final_transactions_total": self._final_transactions,
+            "journal_syncs_total": self._host.journal_syncs,
+            "delta_now_ms": self._host.core.shared.pace.delta_now_ms,
+        }
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call ``listener`` with every block that becomes final; returns how to stop."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _on_final(self, block: Block, transactions: list[Transaction], executed: Executed) -> None:
+        self._final_blocks += 1
+        self._final_transactions += len(transactions)
+        for tx in transactions:
+            for waiter in self._waiters.pop(tx.id, ()):
+                if not waiter.done():
+                    waiter.set_result(None)
+        final = FinalBlock(
+            block.header.height,
+            block.id,
+            block.header.time_ms,
+            [tx.id for tx in transactions],
+            executed.events,
+        )
+        for listener in list(self._listeners):
+            listener(final)
+        self._tell_availability()
+
+    def _tell_availability(self) -> None:
+        self._host.set_available(self._application.pool.has_ready(self._clock.wall_ms()))
+
+    # --- transactions -------------------------------------------------------------------------
+
+    async def submit(self, envelope: bytes) -> bytes:
+        """Check a transaction and put it into the pool; resubmitting is harmless."""
+        machine, pool = self._application.machine, self._application.pool
+        parsed = ENVELOPE.decode(envelope)
+        tx = machine.registry.read(parsed.body, parsed.signatures, machine.genesis_hash)
+        if tx.id in pool or self._is_final(tx.id):
+            return tx.id
+        if len(envelope) > machine.params.tx_bytes_max:
+            raise Rejected(
+                "tx/TooManyBytes",
+                f"{len(envelope)} bytes, at most {machine.params.tx_bytes_max}",
+            )
+        if tx.units > machine.params.tx_units_max:
+            raise Rejected(
+                "tx/TooManyUnits", f"{tx.units} units, at most {machine.params.tx_units_max}"
+            )
+        check_attachments(tx.blobs, parsed.attachments)
+        await self._verify(tx)
+        self._require_keys(tx)
+        self._add(tx, envelope)
+        return tx.id
+
+    async def _verify(self, tx: Transaction) -> None:
+        items = items_of(tx)
+        if len(items) > INLINE_ITEMS_MAX:
+            results = await asyncio.wrap_future(self._workers.submit(items))
+        else:
+            results = verify_items(items)
+        if not all(results):
+            raise Rejected("crypto/BadSignature", "a signature does not verify under its key")
+
+    def _require_keys(self, tx: Transaction) -> None:
+        account = self._application.machine.account(tx.body.sender)
+        if account is None:
+            raise Rejected("tx/FeeUnpaid", "the sender's account has no balance to pay fees")
+        require_keys(tx.body.sender, account, tx.body.keys)
+
+    def _add(self, tx: Transaction, envelope: bytes) -> None:
+        body = tx.body
+        waiting = Waiting(
+            id=tx.id,
+            raw=envelope,
+            sender=body.sender,
+            sponsor=body.sponsor,
+            lane=body.lane,
+            seq=body.seq,
+            units=tx.units,
+            max_fee=int.from_bytes(body.max_fee, "big"),
+            tip=int.from_bytes(body.tip, "big"),
+            valid_until=body.valid_until,
+        )
+        try:
+            leaving = self._application.pool.add(
+                waiting, self._clock.now_ms(), self._clock.wall_ms()
+            )
+        except Rejected as refusal:
+            if refusal.code == "pool/Full":
+                raise Busy(refusal.code, refusal.message, retry_after_ms=RETRY_AFTER_MS) from None
+            raise
+        for tx_id in leaving:
+            self._leave(tx_id, "replaced")
+        self._gone.pop(tx.id, None)
+        self._application.pool_transactions[tx.id] = tx
+        self._host.set_available(True)
+
+    def _leave(self, tx_id: bytes, how: str) -> None:
+        """Note a transaction that left the pool unused, and tell who waits for it."""
+        self._application.pool_transactions.pop(tx_id, None)
+        self._gone[tx_id] = _GONE[how]
+        while len(self._gone) > GONE_MAX:
+            del self._gone[next(iter(self._gone))]
+        for waiter in self._waiters.pop(tx_id, ()):
+            if not waiter.done():
+                waiter.set_exception(Rejected(f"tx/{how.title()}", f"the transaction was {how}"))
+
+    def sweep(self) -> None:
+        """Drop what will not be paid for; called about once per second."""
+        for tx_id in self._application.pool.sweep(self._clock.now_ms()):
+            self._leave(tx_id, "dropped")
+        self._tell_availability()
+
+    def _is_final(self, tx_id: bytes) -> bool:
+        try:
+            self.reader.place_of(tx_id)
+        except NotFound:
+            return False
+        return True
+
+    async def wait_final(self, tx_id: bytes, timeout_ms: int) -> None:
+        """Return when a transaction is final; raises ``TimedOut``, or ``Rejected`` if it left."""
+        if self._is_final(tx_id):
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(tx_id, []).append(waiter)
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                await waiter
+        except TimeoutError:
+            raise TimedOut(
+                "tx/NotFinalYet", f"not final after {timeout_ms} ms; it may still become final"
+            ) from None
+        finally:
+            waiting = self._waiters.get(tx_id, [])
+            if waiter in waiting:
+                waiting.remove(waiter)
+                if not waiting:
+                    del self._waiters[tx_id]
+
+    def tx_state(self, tx_id: bytes) -> TxState:
+        """Return where a transaction stands."""
+        try:
+            place = self.reader.place_of(tx_id)
+        except NotFound:
+            if tx_id in self._application.pool:
+                return TxState.PENDING
+            return self._gone.get(tx_id, TxState.UNKNOWN)
+        if self.reader.has_failed(tx_id):
+            return TxState.FAILED
+        proven = place.height < self._application.machine.head.height
+        return TxState.PROVEN if proven else TxState.FINAL
+
+    def pending(self, limit: int) -> list[PendingTx]:
+        """Return transactions of the pool, in the order they came."""
+        waiting = list(self._application.pool_transactions.values())[:limit]
+        return [
+            PendingTx(tx.id, tx.body.sender, tx.body.lane, tx.body.seq, tx.units) for tx in waiting
+        ]
+
+    def fee(self, horizon: int) -> FeeView:
+        """Return what to offer to be taken within ``horizon`` blocks, however full they are."""
+        params = self._application.machine.params
+        now = self._application.base_fee()
+        suggested = now
+        for _ in range(horizon):
+            suggested = fees.next_base_fee(
+                params, suggested, params.block_units_max, params.block_interval_ms_min
+            )
+        return FeeView(now, suggested, b"")
+
+    def simulate(self, body: bytes) -> Simulated:
+        """Run an unsigned body above the finalised state and forget it."""
+        machine = self._application.machine
+        keys = machine.registry.body.decode(body).keys
+        tx = machine.registry.read(body, [bytes(64)] * len(keys), machine.genesis_hash)
+        selection = machine.selection(machine.head.block_id, self._next_time_ms())
+        block = machine.executor.open_block(selection.overlay, selection.environment)
+        authorise(block, tx)
+        selection.overlay.commit()
+        executed = finish(machine.executor.execute(selection.overlay, selection.environment, [tx]))
+        events: Any = machine.registry.event_union
+        receipt = msgspec.msgpack.Decoder(Receipt[events]).decode(executed.receipts[0])
+        refusal = executed.refusals.get(0)
+        return Simulated(
+            receipt.units,
+            receipt.fee,
+            receipt.code,
+            refusal.message if refusal else "",
+            receipt.message_index,
+            receipt.events,
+        )
+
+    def _next_time_ms(self) -> int:
+        return max(self._clock.wall_ms(), self._application.machine.head.time_ms + 1)
+
+    # --- development --------------------------------------------------------------------------
+
+    async def faucet(self, address: bytes, amount: int) -> bytes:
+        """Send money of the development faucet."""
+        if self._wallet is None:
+            raise Rejected("dev/NoFaucet", "this network has no faucet")
+        machine = self._application.machine
+        sender = address_of(self._wallet.key.public_key)
+        seq = max(machine.next_seq(sender, 0), self._faucet_seq)
+        draft = Draft(messages=[Send(address, b"", encode_amount(amount))])
+        signed = self._wallet.sign(draft, seq=seq, base_fee=self.fee(10).suggested_base_fee)
+        tx_id = await self.submit(signed.envelope)
+        self._faucet_seq = seq + 1
+        return tx_id
+
+    def advance(self, duration_ms: int) -> int:
+        """Move the development clock on."""
+        if not self._application.machine.params.dev:
+            raise Rejected("dev/NotADevNetwork", "time moves by itself on this network")
+        self._clock.offset_ms += duration_ms
+        return self._clock.wall_ms()

@@ -1,0 +1,189 @@
+"""The node: one process that wires everything together and nothing more (docs/architecture.md).
+
+Read it from ``run_node``: open what lies on disk, make the parts, let them run, close in the
+opposite order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+from chain.crypto import SigningKey, self_test, verify_signature
+from chain.errors import Corruption, Rejected
+from chain.genesis import Genesis
+from consensus.core import Core
+from consensus.guard import check_guard
+from consensus.shared import Settings
+from rpc.limits import Limits
+from rpc.server import RpcServer
+from state.families import REGISTRY
+from state.machine import StateMachine
+from state.store import Store
+
+from .admin import AdminServer
+from .application import NodeApplication
+from .backend import NodeBackend
+from .clock import Clock
+from .config import Config, parse_address
+from .guard_file import GuardFile
+from .home import Home, read_genesis, read_key
+from .host import Host, Silence
+from .journal_file import JournalFile
+from .signatures import SignatureWorkers, default_workers
+
+log = logging.getLogger("colophon.node")
+
+SWEEP_S = 1.0
+"""How often the pool looks for what will never be paid."""
+
+
+async def run_node(
+    home: Home,
+    config: Config,
+    *,
+    stopping: asyncio.Event | None = None,
+    ready: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Run a node until ``stopping`` is set, a signal comes, or consensus stops by itself.
+
+    ``ready`` is called with the RPC address once the node answers. Raises ``Rejected`` or
+    ``Corruption`` with one sentence if it cannot start or had to stop.
+    """
+    self_test()
+    stopping = stopping or asyncio.Event()
+    with home.lock():
+        genesis = read_genesis(home.genesis)
+        key = read_key(home.validator_key)
+        with open_parts(home, config, genesis, key) as (application, host, workers, clock):
+            faucet = read_key(home.faucet_key) if home.faucet_key.exists() else None
+            backend = NodeBackend(config.node.name, application, host, workers, clock, faucet)
+            async with serve(home, config, backend) as url:
+                log.info("node_started height=%d rpc=%s", application.machine.head.height, url)
+                gc.collect()
+                gc.freeze()  # the tree's millions of bytes objects need no second look
+                ready(url)
+                await _run_until_stopped(host, backend, stopping, config)
+        log.info("node_stopped height=%d", application.machine.head.height)
+    if host.stop_reason:
+        raise Corruption(host.stop_reason)
+
+
+@contextlib.contextmanager
+def open_parts(
+    home: Home, config: Config, genesis: Genesis, key: SigningKey
+) -> Iterator[tuple[NodeApplication, Host, SignatureWorkers, Clock]]:
+    """Open database, journal and guard and make the parts that stand on them."""
+    wanted = config.verify.workers
+    workers = SignatureWorkers(default_workers() if wanted < 0 else wanted)
+    with contextlib.ExitStack() as closing:
+        closing.callback(workers.close)
+        store = closing.enter_context(Store.open(home.database, create=True))
+        machine = StateMachine(store, genesis, REGISTRY)
+        clock = Clock()
+        if machine.params.dev:
+            clock.offset_ms = max(0, machine.head.time_ms - clock.wall_ms())
+        application = NodeApplication(machine, workers, clock, config.mempool)
+        journal = JournalFile(home.journal, segment_bytes=config.storage.journal_segment_bytes)
+        closing.callback(journal.close)
+        guard = GuardFile(home.journal / "guard")
+        closing.callback(guard.close)
+        _check_guard(application, journal, guard, quarantine=config.consensus.quarantine)
+        settings = Settings(machine.genesis_hash, machine.params, key.public_key)
+        core = Core(settings, key.sign, verify_signature)
+        yield application, Host(core, application, journal, guard, clock, Silence()), workers, clock
+
+
+def _check_guard(
+    application: NodeApplication, journal: JournalFile, guard: GuardFile, *, quarantine: bool
+) -> None:
+    """Refuse to sign with an old journal (J9), unless the operator chose quarantine."""
+    if quarantine:
+        return
+    start, head = application.where()
+    view = head.finalization.view if head is not None else 0
+    check_guard(guard.entry, journal.records, start.epoch, view)
+
+
+@contextlib.asynccontextmanager
+async def serve(home: Home, config: Config, backend: NodeBackend) -> AsyncIterator[str]:
+    """Serve RPC and the admin socket; yields the address."""
+    rpc = config.rpc
+    limits = Limits(
+        body_bytes_max=rpc.body_bytes_max,
+        batch_max=rpc.batch_max,
+        connections_max=rpc.connections_max,
+        subscriptions_max=rpc.subscriptions_max,
+        queue_max=rpc.queue_max,
+        requests_per_second=rpc.requests_per_second,
+        allowed_origins=tuple(rpc.allowed_origins),
+    )
+    server = RpcServer(backend, limits)
+    host, port = parse_address(rpc.listen, "rpc.listen")
+    try:
+        bound_host, bound_port = await server.start(host, port)
+    except OSError as error:
+        raise Rejected(
+            "node/PortInUse",
+            f"cannot listen on {rpc.listen}: {os.strerror(error.errno or 0)}; "
+            "choose another rpc.listen in node.toml, or port 0",
+        ) from None
+    url = f"http://{bound_host}:{bound_port}"
+    admin = AdminServer(home.admin_socket, backend)
+    await admin.start()
+    home.running.write_text(json.dumps({"pid": os.getpid(), "rpc": url}), encoding="utf-8")
+    try:
+        yield url
+    finally:
+        home.running.unlink(missing_ok=True)
+        await admin.stop()
+        await server.stop()
+
+
+async def _run_until_stopped(
+    host: Host, backend: NodeBackend, stopping: asyncio.Event, config: Config
+) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, stopping.set)
+    start, head = backend.where()
+    consensus = asyncio.create_task(
+        host.run(start, head, journal_lost=config.consensus.quarantine), name="consensus"
+    )
+    sweeper = asyncio.create_task(_sweep(backend), name="sweeper")
+    stop = asyncio.create_task(stopping.wait(), name="stop")
+    await asyncio.wait([consensus, stop, sweeper], return_when=asyncio.FIRST_COMPLETED)
+    for task in (stop, sweeper, consensus):
+        task.cancel()
+    results = await asyncio.gather(consensus, sweeper, stop, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+
+
+async def _sweep(backend: NodeBackend) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        backend.sweep()
+
+
+def set_up_log(level: str, path: Path | None = None) -> None:
+    """Log one event per line, ``time level verb key=value``, to a file or the error stream."""
+    handler: logging.Handler = logging.StreamHandler()
+    if path is not None:
+        handler = logging.FileHandler(path)
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    )
+    root = logging.getLogger("colophon")
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    root.propagate = False

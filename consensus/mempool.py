@@ -1,0 +1,370 @@
+"""Transactions that wait for a block (protocol.md C16).
+
+The pool knows nothing of what a transaction does: it sees the few numbers of a ``Waiting`` and
+asks the application, through ``PoolView``, about sequence numbers, money and the base fee of the
+finalised state. It never decides what is valid, only what is worth keeping.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from chain.application import PoolView
+from chain.errors import Rejected
+from chain.fees import base_part
+from chain.params import Params
+
+SEQ_WINDOW = 64
+"""A lane's pending sequence numbers lie in [next, next + 64): nobody parks more."""
+SHORT_MS = 60_000
+"""How long a transaction may stay with its payer short or its max_fee below the base fee."""
+AGE_MS_MAX = 600_000
+"""After ten minutes a transaction leaves in any case; its sender can send it again."""
+COUNT_MAX = 20_000
+BYTES_MAX = 64 * 1024 * 1024
+"""Bounds of the pool; beyond them the worst payers leave."""
+RANK_SHIFT = 64
+"""Ranks are tip per unit in 2^-64 ncolo: integers that compare like the fractions."""
+
+Lane = tuple[bytes, int]
+"""Sender and lane number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What the pool sees of a transaction; its signatures have been verified."""
+
+    id: bytes
+    raw: bytes
+    """The envelope, as it is relayed."""
+    sender: bytes
+    sponsor: bytes | None
+    lane: int
+    seq: int
+    units: int
+    max_fee: int
+    tip: int
+    valid_until: int
+
+    @property
+    def size(self) -> int:
+        """Bytes it counts for, attachments included."""
+        return len(self.raw)
+
+    @property
+    def payer(self) -> bytes:
+        """Who pays its fee."""
+        return self.sender if self.sponsor is None else self.sponsor
+
+    @property
+    def rank(self) -> int:
+        """Tip per unit; more is better."""
+        return (self.tip << RANK_SHIFT) // max(self.units, 1)
+
+    def fee_at(self, base_fee: int) -> int:
+        """Return the fee F it would pay (F2)."""
+        return base_part(self.units, base_fee) + self.tip
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A transaction in the pool and its history there."""
+
+    tx: Waiting
+    since_ms: int
+    order: int
+    bad_since_ms: int | None = None
+    aside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """A place in a lane that a finalised transaction took."""
+
+    sender: bytes
+    lane: int
+    seq: int
+
+
+@dataclass(slots=True)
+class _LaneQueue:
+    """Pending transactions of a lane by sequence number."""
+
+    following: int
+    """Next sequence number by the finalised state; only commits change it."""
+    by_seq: dict[int, _Kept] = field(default_factory=dict)
+
+
+class Mempool:
+    """Bounded, ordered by tip per unit, fair to lanes."""
+
+    def __init__(
+        self,
+        view: PoolView,
+        params: Params,
+        *,
+        count_max: int = COUNT_MAX,
+        bytes_max: int = BYTES_MAX,
+    ) -> None:
+        self._view = view
+        self._floor = params.base_fee_floor
+        self._count_max = count_max
+        self._bytes_max = bytes_max
+        self._by_id: dict[bytes, _Kept] = {}
+        self._by_short_id: dict[bytes, list[bytes]] = {}
+        self._lanes: dict[Lane, _LaneQueue] = {}
+        self._owed: dict[bytes, int] = {}
+        """Sum of pending max_fee by payer."""
+        self._worst: list[tuple[int, int, bytes]] = []
+        """Heap of (rank, -order, id); entries of transactions that left are skipped."""
+        self._expiring: list[tuple[int, bytes]] = []
+        """Heap of (valid_until, id), kept as lazily."""
+        self._order = 0
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __contains__(self, tx_id: bytes) -> bool:
+        return tx_id in self._by_id
+
+    def get(self, tx_id: bytes) -> Waiting | None:
+        """Return a pending transaction."""
+        kept = self._by_id.get(tx_id)
+        return None if kept is None else kept.tx
+
+    def with_short_id(self, short_id: bytes) -> list[Waiting]:
+        """Return the pending transactions whose ids begin with these 8 bytes."""
+        return [self._by_id[tx_id].tx for tx_id in self._by_short_id.get(short_id, ())]
+
+    # Admission
+
+    def add(self, tx: Waiting, now_ms: int, wall_ms: int) -> list[bytes]:
+        """Admit a transaction; return the ids that had to leave for it.
+
+        Raises ``Rejected`` with a ``pool/…`` code; then the pool is as it was. A refusal depends
+        on the state and is no fault of the peer that relayed the transaction.
+        """
+        following = self._view.next_seq(tx.sender, tx.lane)
+        self._require_admissible(tx, following, wall_ms)
+        old = self._in_slot(tx)
+        if old is not None:
+            self._require_better(tx, old.tx)
+        owed = self._owed.get(tx.payer, 0)
+        if old is not None and old.tx.payer == tx.payer:
+            owed -= old.tx.max_fee
+        spendable = self._view.spendable(tx.payer)
+        if owed + tx.max_fee > spendable:
+            raise Rejected(
+                "pool/PayerShort",
+                f"pending fees would be {owed + tx.max_fee} ncolo, the payer has {spendable}",
+                pending=owed + tx.max_fee,
+                spendable=spendable,
+            )
+        leaving = [] if old is None else [old.tx.id]
+        leaving += self._find_room(tx, old)
+        for tx_id in leaving:
+            self._drop(tx_id)
+        self._keep(tx, following, now_ms)
+        return leaving
+
+    def _require_admissible(self, tx: Waiting, following: int, wall_ms: int) -> None:
+        if tx.id in self._by_id:
+            raise Rejected("pool/Known", "the transaction is pending already")
+        if tx.valid_until and tx.valid_until < wall_ms:
+            raise Rejected("pool/Expired", f"valid until {tx.valid_until} ms, now is {wall_ms}")
+        if tx.seq < following:
+            raise Rejected(
+                "pool/SeqUsed",
+                f"sequence number {tx.seq} in lane {tx.lane} is used, the next is {following}",
+                found=tx.seq,
+                expected=following,
+            )
+        if tx.seq >= following + SEQ_WINDOW:
+            raise Rejected(
+                "pool/SeqTooFar",
+                f"sequence number {tx.seq} in lane {tx.lane}, the next is {following} and "
+                f"{SEQ_WINDOW} may wait",
+                found=tx.seq,
+                expected=following,
+            )
+        fee = tx.fee_at(self._view.base_fee())
+        if tx.max_fee < fee:
+            raise Rejected(
+                "pool/FeeTooLow",
+                f"max_fee is {tx.max_fee} ncolo, the next block asks {fee}",
+                max_fee=tx.max_fee,
+                fee=fee,
+            )
+
+    def _require_better(self, tx: Waiting, old: Waiting) -> None:
+        """Replacement: tip ≥ old·11/10 + units·floor/10^6, in exact integers."""
+        wanted = 11 * 10**5 * old.tip + tx.units * self._floor
+        if 10**6 * tx.tip < wanted:
+            raise Rejected(
+                "pool/Underpriced",
+                f"a transaction waits for this sequence number; to replace it the tip must be "
+                f"at least {-(-wanted // 10**6)} ncolo",
+                tip=tx.tip,
+                wanted=-(-wanted // 10**6),
+            )
+
+    def _find_room(self, tx: Waiting, old: _Kept | None) -> list[bytes]:
+        """Return the worst transactions that leave for a better one (``pool/Full`` if none)."""
+        leaving: dict[bytes, None] = {}
+        count = len(self._by_id) - (old is not None)
+        size = self.bytes - (0 if old is None else old.tx.size)
+        put_back: list[tuple[int, int, bytes]] = []
+        try:
+            while count + 1 > self._count_max or size + tx.size > self._bytes_max:
+                worst = self._pop_worst(put_back)
+                if worst is None or worst.tx.rank >= tx.rank:
+                    raise Rejected("pool/Full", "the pool is full of better paying transactions")
+                for kept in self._followers(worst.tx):
+                    if kept.tx.id in leaving or kept is old:
+                        continue
+                    if (kept.tx.sender, kept.tx.lane) == (tx.sender, tx.lane):
+                        raise Rejected("pool/Full", "the pool is full; only its own lane is worse")
+                    leaving[kept.tx.id] = None
+                    count -= 1
+                    size -= kept.tx.size
+        finally:
+            for entry in put_back:
+                heapq.heappush(self._worst, entry)
+        return list(leaving)
+
+    def _pop_worst(self, put_back: list[tuple[int, int, bytes]]) -> _Kept | None:
+        while self._worst:
+            entry = heapq.heappop(self._worst)
+            kept = self._by_id.get(entry[2])
+            if kept is not None:
+                put_back.append(entry)
+                return kept
+        return None
+
+    def _followers(self, tx: Waiting) -> list[_Kept]:
+        """Return a transaction and those of its lane that have to wait for it."""
+        queue = self._lanes[tx.sender, tx.lane].by_seq
+        return [queue[seq] for seq in sorted(queue) if seq >= tx.seq]
+
+    # Leaving
+
+    def committed(self, used: Iterable[Used], time_ms: int) -> list[bytes]:
+        """A block was committed: drop used sequence numbers and what expired; return the ids."""
+        gone: list[bytes] = []
+        for slot in used:
+            queue = self._lanes.get((slot.sender, slot.lane))
+            if queue is not None:
+                queue.following = max(queue.following, slot.seq + 1)
+                gone += [kept.tx.id for seq, kept in queue.by_seq.items() if seq <= slot.seq]
+        while self._expiring and self._expiring[0][0] < time_ms:
+            gone.append(heapq.heappop(self._expiring)[1])
+        return self._drop_all(gone)
+
+    def sweep(self, now_ms: int) -> list[bytes]:
+        """Drop what has been unpayable for a minute or here for ten; return the ids.
+
+        Call it about once per second; it looks at every transaction.
+        """
+        base_fee = self._view.base_fee()
+        spendable = {payer: self._view.spendable(payer) for payer in self._owed}
+        gone = []
+        for kept in self._by_id.values():
+            payer = kept.tx.payer
+            short = self._owed[payer] > spendable[payer]
+            if not short and kept.tx.max_fee >= kept.tx.fee_at(base_fee):
+                kept.bad_since_ms = None
+            elif kept.bad_since_ms is None:
+                kept.bad_since_ms = now_ms
+            is_bad = kept.bad_since_ms is not None and now_ms - kept.bad_since_ms >= SHORT_MS
+            if is_bad or now_ms - kept.since_ms >= AGE_MS_MAX:
+                gone.append(kept.tx.id)
+        return self._drop_all(gone)
+
+    def set_aside(self, tx_id: bytes) -> None:
+        """Keep a transaction out of my own blocks: executing it met a bug (C4)."""
+        kept = self._by_id.get(tx_id)
+        if kept is not None:
+            kept.aside = True
+
+    # Reading
+
+    def heads(self, following: dict[Lane, int], time_ms: int) -> Iterator[Waiting]:
+        """Return, for each lane, its next transaction if that may go into a block now.
+
+        ``following`` overrides the finalised state's next sequence number of a lane where
+        un-finalised blocks have used some.
+        """
+        for lane, queue in self._lanes.items():
+            tx = self.next_of(lane, following.get(lane, queue.following), time_ms)
+            if tx is not None:
+                yield tx
+
+    def next_of(self, lane: Lane, seq: int, time_ms: int) -> Waiting | None:
+        """Return a lane's transaction with this sequence number if a block may take it now."""
+        queue = self._lanes.get(lane)
+        kept = None if queue is None else queue.by_seq.get(seq)
+        if kept is None or kept.aside or 0 < kept.tx.valid_until < time_ms:
+            return None
+        if kept.tx.max_fee < kept.tx.fee_at(self._view.base_fee()):
+            return None
+        return kept.tx
+
+    def has_ready(self, time_ms: int) -> bool:
+        """Tell whether the next block could take anything: the core's TransactionsAvailable."""
+        return next(self.heads({}, time_ms), None) is not None
+
+    # Bookkeeping
+
+    def _in_slot(self, tx: Waiting) -> _Kept | None:
+        queue = self._lanes.get((tx.sender, tx.lane))
+        return None if queue is None else queue.by_seq.get(tx.seq)
+
+    def _keep(self, tx: Waiting, following: int, now_ms: int) -> None:
+        self._order += 1
+        kept = _Kept(tx, now_ms, self._order)
+        self._by_id[tx.id] = kept
+        self._by_short_id.setdefault(tx.id[:8], []).append(tx.id)
+        lane = self._lanes.setdefault((tx.sender, tx.lane), _LaneQueue(following))
+        lane.by_seq[tx.seq] = kept
+        if tx.valid_until:
+            heapq.heappush(self._expiring, (tx.valid_until, tx.id))
+        self._owed[tx.payer] = self._owed.get(tx.payer, 0) + tx.max_fee
+        self.bytes += tx.size
+        heapq.heappush(self._worst, (tx.rank, -kept.order, tx.id))
+        self._compact_heaps()
+
+    def _compact_heaps(self) -> None:
+        """Rebuild a heap once most of its entries are of transactions that left."""
+        bound = 2 * len(self._by_id) + 64
+        if len(self._worst) > bound:
+            self._worst = [(k.tx.rank, -k.order, tx_id) for tx_id, k in self._by_id.items()]
+            heapq.heapify(self._worst)
+        if len(self._expiring) > bound:
+            kept = [k.tx for k in self._by_id.values() if k.tx.valid_until]
+            self._expiring = [(tx.valid_until, tx.id) for tx in kept]
+            heapq.heapify(self._expiring)
+
+    def _drop_all(self, tx_ids: Iterable[bytes]) -> list[bytes]:
+        """Drop those that are still here; return them."""
+        here = [tx_id for tx_id in dict.fromkeys(tx_ids) if tx_id in self._by_id]
+        for tx_id in here:
+            self._drop(tx_id)
+        return here
+
+    def _drop(self, tx_id: bytes) -> None:
+        tx = self._by_id.pop(tx_id).tx
+        twins = self._by_short_id[tx_id[:8]]
+        twins.remove(tx_id)
+        if not twins:
+            del self._by_short_id[tx_id[:8]]
+        queue = self._lanes[tx.sender, tx.lane]
+        del queue.by_seq[tx.seq]
+        if not queue.by_seq:
+            del self._lanes[tx.sender, tx.lane]
+        self._owed[tx.payer] -= tx.max_fee
+        if not self._owed[tx.payer]:
+            del self._owed[tx.payer]
+        self.bytes -= tx.size

@@ -1,0 +1,373 @@
+"""What the handlers of the core share: knowledge of the epoch, promises, timers, effects.
+
+Nothing here decides anything. A handler reads and changes this one object; the rules in
+``core.RULES`` are then run until none of them finds anything to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from chain.block import Block, Proposal
+from chain.certificate import Certificate
+from chain.committee import Committee, LeaderSchedule
+from chain.errors import Rejected
+from chain.finality import FinalityProof
+from chain.header import KIND_BLOCK, Header, last_height
+from chain.params import Params
+from chain.vote import Verifier, Vote, VoteKind
+
+from .effects import CancelTimer, Effect, Persist, SetTimer
+from .events import EpochStart, Peer
+from .journal import JournalRecord
+from .messages import BlockRequest, EpochEnded, Message, ViewRequest
+from .timers import ANSWER_INTERVAL_MS, Limiter, Pace, Timer
+from .votebook import VoteBook
+
+VIEWS_KEPT = 20
+"""Views below the newest finalised one that are remembered, for late votes and slow peers."""
+VIEWS_AHEAD_MIN = 20
+"""Votes are taken for views up to max(20, 2n) above mine: whoever is further is behind a
+certificate that I will be sent."""
+PROPOSALS_AHEAD = 8
+"""Proposals are kept for so many views above mine; a body may have a megabyte."""
+DEPTH_MAX = 8
+"""Heights above the newest finalised one at which a block may carry transactions (C12)."""
+ENDED_KEPT = 16
+"""Epochs whose end this node can prove from memory."""
+
+Signer = Callable[[bytes], bytes]
+
+
+class Execution(Enum):
+    """How far this node is with executing a block."""
+
+    NONE = 0
+    RUNNING = 1
+    DONE = 2
+    FAILED = 3
+
+
+class Verdict(Enum):
+    """What the application says of the proposal of a view."""
+
+    UNKNOWN = 0
+    ASKED = 1
+    VALID = 2
+
+
+class Mode(Enum):
+    """Whether this node signs (C15)."""
+
+    LOOKBACK = 0
+    QUARANTINE = 1
+    ACTIVE = 2
+    STOPPED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What never changes while the process runs."""
+
+    genesis_hash: bytes
+    params: Params
+    public_key: bytes | None
+    """The consensus key; None for a node that only follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A block as a parent: what its children are checked against."""
+
+    id: bytes
+    view: int
+    height: int
+    time_ms: int
+    kind: int
+    header: Header | None
+    """None for the epoch's base, of which nothing more is needed."""
+    has_transactions: bool
+
+
+class Entry:
+    """A block of this epoch whose id somebody vouched for."""
+
+    __slots__ = ("block", "execution", "header", "since_ms")
+
+    def __init__(self, header: Header, block: Block | None) -> None:
+        self.header = header
+        self.block = block
+        """None while only the header is known, or if the store has it."""
+        self.execution = Execution.NONE
+        self.since_ms = 0
+        """When its execution began."""
+
+    def anchor(self, block_id: bytes) -> Anchor:
+        """Return the block as a parent."""
+        header = self.header
+        carries = self.block is not None and bool(self.block.body.transactions)
+        return Anchor(
+            block_id, header.view, header.height, header.time_ms, header.kind, header, carries
+        )
+
+
+class Round:
+    """Everything about one view."""
+
+    __slots__ = (
+        "block",
+        "book",
+        "build_failed",
+        "building",
+        "certify_expired",
+        "equivocated",
+        "promised",
+        "proposal",
+        "refusal",
+        "seen_ms",
+        "seen_wall_ms",
+        "timed_out",
+        "verdict",
+        "view",
+    )
+
+    def __init__(self, view: int, book: VoteBook) -> None:
+        self.view = view
+        self.book = book
+        self.proposal: Proposal | None = None
+        """The first one of the leader; never replaced."""
+        self.block: Block | None = None
+        self.seen_ms = 0
+        self.seen_wall_ms = 0
+        self.verdict = Verdict.UNKNOWN
+        self.refusal: Rejected | None = None
+        """Why the proposal can never be voted for."""
+        self.equivocated = False
+        """The leader signed two proposals."""
+        self.promised: dict[int, Vote] = {}
+        """My votes by kind, durable or about to be: they bind from the moment they are signed."""
+        self.building = False
+        self.build_failed = False
+        self.timed_out = False
+        self.certify_expired = False
+
+    @property
+    def notarized_id(self) -> bytes | None:
+        """The block that is Notarized in this view: by notarization or finalization (C0)."""
+        _, _, finalization = certificates = self.book.certificates
+        found = certificates[VoteKind.NOTARIZE] or finalization
+        return None if found is None else found.block_id
+
+    @property
+    def nullified(self) -> bool:
+        """Whether a nullification of this view is known."""
+        return self.book.certificates[VoteKind.NULLIFY] is not None
+
+
+@dataclass(slots=True)
+class Want:
+    """Something asked for: from whom first, how often, and when to ask the next peer."""
+
+    message: ViewRequest | BlockRequest
+    member: int | None
+    attempt: int
+    due_ms: int
+
+
+class Shared:
+    """The one mutable object of the core."""
+
+    def __init__(self, settings: Settings, signer: Signer, verifier: Verifier) -> None:
+        self.settings = settings
+        self.genesis_hash = settings.genesis_hash
+        self.params = settings.params
+        self.signer = signer
+        self.verifier = verifier
+        self.pace = Pace(settings.params)
+        self.mode = Mode.LOOKBACK
+        self.journal_lost = False
+        self.journal_view = 0
+        """Newest view of this epoch with a vote of mine in the journal at the start."""
+        self.journal_empty = True
+        self.lookback_peers: dict[Peer, int] = {}
+        """Peers that answered, and the newest finalised view each proved."""
+        self.journal_votes: list[Vote] = []
+        """My votes of that view."""
+        self.lookback_since_ms = 0
+        self.lookback_floor = 0
+        """Nothing I signed below this view matters: it was journalled or is final."""
+        self.quarantine_until = 0
+        self.pool_available = False
+        self.answered = Limiter(ANSWER_INTERVAL_MS)
+        self.ended: dict[int, EpochEnded] = {}
+        """Proofs that epochs ended, newest last."""
+        self.early: list[tuple[Peer, Message]] = []
+        """Messages of the next epoch that came before it was opened here."""
+        self.changed = False
+        """Whether this event gave the rules anything new to look at."""
+        self.now_ms = 0
+        self.wall_ms = 0
+        self.deadlines: dict[Timer, int] = {}
+        self.pending_votes: dict[int, list[Vote]] = {}
+        """My votes by the token of the sync they wait for."""
+        self._token = 0
+        self._effects: list[Effect] = []
+        self._records: list[JournalRecord] = []
+        self._sync_records: list[JournalRecord] = []
+        self._sync_votes: list[Vote] = []
+        self._gated: list[Effect] = []
+        self._trailing: list[JournalRecord] = []
+
+    def open_epoch(self, start: EpochStart) -> None:
+        """Forget the epoch before and begin this one at view 0."""
+        if start.proof is not None:
+            self.remember_end(start.epoch - 1, start.proof)
+        self.start = start
+        self.epoch = start.epoch
+        self.committee: Committee = start.committee
+        self.schedule = LeaderSchedule(start.committee, start.seed)
+        key = self.settings.public_key
+        self.me = None if key is None else start.committee.index_of(key)
+        self.last_height = last_height(start.epoch, self.params.epoch_length)
+        self.head = Anchor(
+            start.base_id,
+            0,
+            start.base_height,
+            start.base_time_ms,
+            KIND_BLOCK,
+            None,
+            start.base_has_transactions,
+        )
+        self.view = 0
+        self.open_view = 1
+        """The view that certificates let this node enter."""
+        self.entered_ms = 0
+        self.parent_seen_ms = 0
+        """When the proposal of the current view's likely parent was seen."""
+        self.idle = False
+        self.retries = 0
+        self.finalization: Certificate | None = None
+        """The newest one known; its block may still be missing."""
+        self.rounds: dict[int, Round] = {}
+        self.entries: dict[bytes, Entry] = {}
+        self.candidates: dict[int, None] = {}
+        """Views above the head with a Notarized block that is not certified yet."""
+        self.wants: dict[object, Want] = {}
+        self.syncing = False
+        self.end_proof: FinalityProof | None = None
+        """Set when the epoch's last block is final: the epoch is over."""
+
+    # Reading
+
+    @property
+    def may_sign(self) -> bool:
+        """Whether this node is a member and free to sign."""
+        return self.mode is Mode.ACTIVE and self.me is not None and self.end_proof is None
+
+    @property
+    def finalised_view(self) -> int:
+        """The highest view known to be finalised."""
+        return self.head.view if self.finalization is None else self.finalization.view
+
+    @property
+    def views_ahead(self) -> int:
+        """How far above my view votes are taken."""
+        return max(VIEWS_AHEAD_MIN, 2 * len(self.committee))
+
+    def leader(self, view: int) -> int:
+        """Return whose turn a view is."""
+        return self.schedule.leader(view)
+
+    def round(self, view: int) -> Round:
+        """Return a view's round, made if it is new; the caller has checked the bounds."""
+        found = self.rounds.get(view)
+        if found is None:
+            book = VoteBook(self.committee, self.genesis_hash, self.epoch, view, self.verifier)
+            found = self.rounds[view] = Round(view, book)
+        return found
+
+    def anchor(self, block_id: bytes) -> Anchor | None:
+        """Return a block as a parent, None if it is unknown."""
+        if block_id == self.head.id:
+            return self.head
+        entry = self.entries.get(block_id)
+        return None if entry is None else entry.anchor(block_id)
+
+    def is_executed(self, block_id: bytes) -> bool:
+        """Tell whether a block was executed here; the epoch's base always was."""
+        if block_id == self.start.base_id:
+            return True
+        entry = self.entries.get(block_id)
+        return entry is not None and entry.execution is Execution.DONE
+
+    # Changing
+
+    def allow_view(self, view: int) -> None:
+        """Note that a certificate lets this node enter ``view``."""
+        self.open_view = max(self.open_view, view)
+
+    def remember_end(self, epoch: int, proof: FinalityProof) -> None:
+        """Keep the proof that an epoch ended, for peers that are still in it."""
+        self.ended[epoch] = EpochEnded(proof)
+        while len(self.ended) > ENDED_KEPT:
+            del self.ended[min(self.ended)]
+
+    def at(self, now_ms: int, wall_ms: int) -> None:
+        """Take over the time of an event; monotonic time never falls."""
+        self.now_ms = max(now_ms, self.now_ms)
+        self.wall_ms = wall_ms
+
+    def emit(self, effect: Effect) -> None:
+        """Ask the host for something that need not wait for the disk."""
+        self._effects.append(effect)
+
+    def emit_durable(self, effect: Effect) -> None:
+        """Ask for something that waits until the promises of this event are durable."""
+        self._gated.append(effect)
+
+    def note(self, record: JournalRecord) -> None:
+        """Journal a record without waiting for it."""
+        self._records.append(record)
+
+    def note_after(self, record: JournalRecord) -> None:
+        """Journal a record after the promises of this event, so that their sync is shorter."""
+        self._trailing.append(record)
+
+    def promise(self, vote: Vote, records: Iterable[JournalRecord]) -> None:
+        """Journal a vote of mine with what must be durable beside it."""
+        self._sync_records += records
+        self._sync_votes.append(vote)
+
+    def set_timer(self, timer: Timer, deadline_ms: int) -> None:
+        """Set a timer, or move it."""
+        if self.deadlines.get(timer) != deadline_ms:
+            self.deadlines[timer] = deadline_ms
+            self._effects.append(SetTimer(timer, deadline_ms))
+
+    def cancel_timer(self, timer: Timer) -> None:
+        """Cancel a timer, if it is set."""
+        if self.deadlines.pop(timer, None) is not None:
+            self._effects.append(CancelTimer(timer))
+
+    def take_effects(self) -> list[Effect]:
+        """Return the effects of the event, in the order of the contract in ``effects``."""
+        assert self._sync_records or not self._gated
+        effects = self._effects
+        self._effects = []
+        if self._sync_records:
+            self._token += 1
+            self.pending_votes[self._token] = self._sync_votes
+            records = (*self._records, *self._sync_records)
+            effects.append(Persist(records, True, self._token))
+            effects += self._gated
+            self._records, self._sync_records, self._sync_votes = [], [], []
+            self._gated = []
+        elif self._records:
+            effects.insert(0, Persist(tuple(self._records), False, 0))
+            self._records = []
+        if self._trailing:
+            effects.append(Persist(tuple(self._trailing), False, 0))
+            self._trailing = []
+        return effects

@@ -1,0 +1,207 @@
+"""Before a validator may sign: replay, look-back, quarantine (protocol.md C15)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from chain.block import Block
+from chain.certificate import verify_certificate
+from chain.errors import Rejected
+from chain.vote import Vote, VoteKind, verify_vote
+
+from .effects import Broadcast, Send, Stop
+from .events import Peer, Started
+from .finalising import open_epoch
+from .journal import BlockRecord, CertificateRecord, JournalRecord, VoteRecord
+from .learning import keep_block, take_certificate
+from .messages import LOOKBACK_VOTES_MAX, LookbackAnswer, LookbackQuestion
+from .shared import Mode, Shared
+from .timers import LOOKBACK_ASK_MS, LOOKBACK_MS, Timer
+
+LOOKBACK_PEERS_MAX = 256
+"""Peers whose answers are remembered; a third of the largest committee is 34."""
+
+
+def on_started(shared: Shared, event: Started) -> None:
+    """Take over what the store and the journal hold, then look back if others could know more."""
+    open_epoch(shared, event.epoch, event.head)
+    shared.journal_lost = event.journal_lost
+    replay(shared, event.journal)
+    begin_lookback(shared)
+
+
+def replay(shared: Shared, records: Iterable[JournalRecord]) -> None:
+    """Restore promises, certificates and bodies of this epoch; nothing is sent (J3)."""
+    for record in records:
+        shared.journal_empty = False
+        match record:
+            case VoteRecord() if record.vote.epoch == shared.epoch:
+                _restore_vote(shared, record.vote)
+            case BlockRecord() if record.header.epoch == shared.epoch:
+                if record.header.view > shared.head.view:
+                    keep_block(shared, Block(record.header, record.body))
+            case CertificateRecord() if record.certificate.epoch == shared.epoch:
+                certificate = record.certificate
+                if certificate.view > shared.head.view:
+                    shared.round(certificate.view).book.restore(certificate)
+                    take_certificate(shared, certificate)
+            case _:
+                pass  # Of another epoch, or the host's.
+
+
+def _restore_vote(shared: Shared, vote: Vote) -> None:
+    """A promise binds for ever; it is looked at again only above the head."""
+    if vote.signer != shared.me:
+        return
+    if vote.view > shared.journal_view:
+        shared.journal_view = vote.view
+        shared.journal_votes = []
+    if vote.view == shared.journal_view:
+        shared.journal_votes.append(vote)
+    round_ = shared.round(vote.view)
+    round_.promised[vote.kind] = vote
+    certificate, _ = round_.book.add(vote)
+    if certificate is not None:
+        take_certificate(shared, certificate)
+    shared.allow_view(vote.view)
+
+
+def begin_lookback(shared: Shared) -> None:
+    """Ask everybody, unless I am no member or hold a quorum alone: then nobody can know more."""
+    shared.lookback_peers.clear()
+    if shared.me is None or _is_quorum_alone(shared):
+        shared.mode = Mode.ACTIVE
+        return
+    shared.mode = Mode.LOOKBACK
+    shared.lookback_since_ms = shared.now_ms
+    shared.lookback_floor = max(shared.journal_view, shared.head.view)
+    _ask(shared)
+
+
+def on_lookback_timer(shared: Shared) -> None:
+    """With an intact journal silence is clean; otherwise ask until enough have answered."""
+    if shared.mode is not Mode.LOOKBACK:
+        return
+    if _is_intact(shared) and shared.now_ms >= shared.lookback_since_ms + LOOKBACK_MS:
+        shared.mode = Mode.ACTIVE
+    else:
+        _ask(shared)
+
+
+def on_question(shared: Shared, peer: Peer, question: LookbackQuestion) -> None:
+    """Answer in every mode with the asker's votes from its journal's newest view on (C15)."""
+    if not shared.answered.allow((peer, "lookback"), shared.now_ms):
+        return
+    votes: list[Vote] = []
+    if question.epoch == shared.epoch:
+        views = sorted(view for view in shared.rounds if view >= question.view)
+        for view in views:
+            votes += shared.rounds[view].book.votes_of(question.signer)
+    answer = LookbackAnswer(shared.epoch, votes[-LOOKBACK_VOTES_MAX:], shared.finalization)
+    shared.emit(Send(peer, answer))
+    if shared.mode is Mode.LOOKBACK and peer not in shared.lookback_peers:
+        shared.emit(Send(peer, _question(shared)))  # It was not there when I asked everybody.
+
+
+def on_answer(shared: Shared, peer: Peer, answer: LookbackAnswer) -> None:
+    """Stop if a peer knows a vote of mine that my journal does not; else count the answer.
+
+    Raises ``Rejected`` if the answer holds something forged.
+    """
+    if shared.mode is not Mode.LOOKBACK or answer.epoch != shared.epoch:
+        return
+    for vote in answer.votes:
+        _require_known(shared, vote)
+        if shared.mode is not Mode.LOOKBACK:
+            return
+    view = _proved_view(shared, answer)
+    if peer in shared.lookback_peers or len(shared.lookback_peers) < LOOKBACK_PEERS_MAX:
+        shared.lookback_peers[peer] = view
+    if view > 0 and shared.journal_empty:
+        shared.journal_lost = True
+    if len(shared.lookback_peers) > (len(shared.committee) - 1) // 3:
+        _conclude(shared)
+
+
+def release(shared: Shared) -> bool:
+    """Leave quarantine once enough views were finalised that I cannot have signed in (C15)."""
+    if shared.mode is not Mode.QUARANTINE or shared.finalised_view < shared.quarantine_until:
+        return False
+    _activate(shared)
+    return True
+
+
+def on_epoch_opened(shared: Shared, *, synced: bool) -> None:
+    """A quarantine ends with its epoch, unless this node did not see that epoch begin (C15)."""
+    shared.journal_view = 0
+    if synced and (shared.journal_lost or shared.mode is Mode.LOOKBACK):
+        begin_lookback(shared)
+    elif shared.mode is Mode.QUARANTINE:
+        _activate(shared)
+
+
+def _ask(shared: Shared) -> None:
+    shared.emit(Broadcast(_question(shared)))
+    shared.set_timer(Timer.LOOKBACK, shared.now_ms + LOOKBACK_ASK_MS)
+
+
+def _question(shared: Shared) -> LookbackQuestion:
+    assert shared.me is not None
+    return LookbackQuestion(shared.epoch, shared.lookback_floor, shared.me)
+
+
+def _is_intact(shared: Shared) -> bool:
+    return not shared.journal_lost and not shared.journal_empty
+
+
+def _is_quorum_alone(shared: Shared) -> bool:
+    assert shared.me is not None
+    return shared.committee.is_quorum(shared.committee.powers[shared.me])
+
+
+def _conclude(shared: Shared) -> None:
+    """More than f peers answered, so an honest one did."""
+    if _is_intact(shared):
+        return  # Three seconds of silence are worth more than an early answer.
+    if not shared.journal_lost:
+        _activate(shared)
+        return
+    shared.mode = Mode.QUARANTINE
+    newest = max(shared.finalised_view, *shared.lookback_peers.values())
+    shared.quarantine_until = newest + shared.views_ahead
+    shared.cancel_timer(Timer.LOOKBACK)
+
+
+def _activate(shared: Shared) -> None:
+    shared.mode = Mode.ACTIVE
+    shared.journal_lost = False
+    shared.cancel_timer(Timer.LOOKBACK)
+
+
+def _require_known(shared: Shared, vote: Vote) -> None:
+    floor = shared.lookback_floor
+    if vote.signer != shared.me or vote.epoch != shared.epoch or vote.view < floor:
+        return
+    if vote.view == floor and (floor > shared.journal_view or vote in shared.journal_votes):
+        return  # Final at the start, so I never sign there again; or in the journal.
+    verify_vote(vote, shared.committee, shared.genesis_hash, shared.verifier)
+    if shared.journal_lost:
+        return  # What a quarantine is for.
+    shared.mode = Mode.STOPPED
+    shared.emit(
+        Stop(
+            f"a peer holds a vote of this validator for view {vote.view} of epoch {vote.epoch}, "
+            f"but its journal ends at view {shared.journal_view}: the journal is not the newest "
+            "one; bring that back, or start with --quarantine"
+        )
+    )
+
+
+def _proved_view(shared: Shared, answer: LookbackAnswer) -> int:
+    certificate = answer.finalization
+    if certificate is None or certificate.epoch != shared.epoch:
+        return 0
+    if certificate.kind != VoteKind.FINALIZE:
+        raise Rejected("consensus/Lookback", "the answer's certificate is no finalization")
+    verify_certificate(certificate, shared.committee, shared.genesis_hash, shared.verifier)
+    return certificate.view

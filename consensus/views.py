@@ -1,0 +1,123 @@
+"""Entering views and keeping their time (protocol.md C1, C13)."""
+
+from __future__ import annotations
+
+from chain.header import KIND_FILLER
+
+from .shared import Anchor, Execution, Shared
+from .timers import Timer
+
+VIEW_TIMERS = (Timer.LEADER, Timer.ADVANCE, Timer.PROPOSE, Timer.CERTIFY, Timer.VERIFY)
+
+
+def enter_view(shared: Shared) -> bool:
+    """C1: enter the highest view a certificate allows, start its timers, drop older ones."""
+    if shared.open_view <= shared.view or shared.end_proof is not None:
+        return False
+    shared.view = shared.open_view
+    shared.entered_ms = shared.now_ms
+    shared.retries = 0
+    for timer in VIEW_TIMERS:
+        shared.cancel_timer(timer)
+    shared.parent_seen_ms = _parent_seen_ms(shared)
+    shared.idle = is_idle(shared)
+    _set_timers(shared, shared.now_ms)
+    retry_ms = shared.pace.retry_ms(0, shared.idle)
+    shared.set_timer(Timer.RETRY, shared.now_ms + retry_ms)
+    return True
+
+
+def follow_pace(shared: Shared) -> bool:
+    """C13: move the view's timers when the network turns idle, or stops being so.
+
+    The first transaction restarts them from now, but never moves them further away.
+    """
+    if shared.view == 0 or shared.end_proof is not None:
+        return False
+    idle = is_idle(shared)
+    if idle == shared.idle:
+        return False
+    shared.idle = idle
+    _set_timers(shared, shared.entered_ms if idle else shared.now_ms)
+    return True
+
+
+def _set_timers(shared: Shared, from_ms: int) -> None:
+    left_ms = shared.pace.interval_left_ms(from_ms, shared.parent_seen_ms)
+    leader_ms = from_ms + shared.pace.leader_ms(left_ms, shared.idle)
+    advance_ms = from_ms + shared.pace.advance_ms(left_ms, shared.idle)
+    round_ = shared.round(shared.view)
+    for timer, deadline_ms in ((Timer.LEADER, leader_ms), (Timer.ADVANCE, advance_ms)):
+        if round_.timed_out or (timer is Timer.LEADER and round_.proposal is not None):
+            continue
+        current = shared.deadlines.get(timer)
+        if current is not None and not shared.idle:
+            deadline_ms = min(deadline_ms, current)
+        shared.set_timer(timer, deadline_ms)
+
+
+def find_parent(shared: Shared, view: int) -> tuple[Anchor | None, int]:
+    """Return the block a proposal of ``view`` extends, or None and the view that is in the way.
+
+    Walks down from ``view - 1`` (C2): a certified block is the parent, a nullified view is
+    passed, and anything else has to be learnt first.
+    """
+    for below in range(view - 1, shared.head.view, -1):
+        round_ = shared.rounds.get(below)
+        if round_ is None:
+            return None, below
+        block_id = round_.notarized_id
+        if block_id is not None and shared.is_executed(block_id):
+            return shared.anchor(block_id), below
+        if not round_.nullified:
+            return None, below
+    if shared.is_executed(shared.head.id):
+        return shared.head, shared.head.view
+    return None, shared.head.view
+
+
+def is_idle(shared: Shared) -> bool:
+    """Tell whether the next block may wait for the heartbeat (C13).
+
+    It may not while my pool has something for it, while something un-finalised carries
+    transactions, if its parent does, or while the end of an epoch waits for its finalization.
+    """
+    if shared.pool_available:
+        return False
+    parent, _ = find_parent(shared, shared.view)
+    anchor = parent
+    while anchor is not None and anchor.id != shared.head.id:
+        if anchor.has_transactions or is_boundary(shared, anchor):
+            return False
+        assert anchor.header is not None
+        anchor = shared.anchor(anchor.header.parent_id)
+    if parent is None or anchor is None:
+        return False
+    return parent.id != shared.head.id or not parent.has_transactions
+
+
+def is_boundary(shared: Shared, anchor: Anchor) -> bool:
+    """Tell whether only boundary fillers may extend a block of this epoch (C11)."""
+    return anchor.view > 0 and (anchor.kind == KIND_FILLER or anchor.height == shared.last_height)
+
+
+def is_certifying(shared: Shared, block_id: bytes) -> bool:
+    """Tell whether this node works on certifying a block or, first, an ancestor of it."""
+    entry = shared.entries.get(block_id)
+    while entry is not None and entry.block is not None:
+        if entry.execution is Execution.RUNNING:
+            return True
+        if entry.execution is not Execution.NONE:
+            return False
+        entry = shared.entries.get(entry.header.parent_id)
+    return False
+
+
+def _parent_seen_ms(shared: Shared) -> int:
+    """Return when the likely parent's proposal was seen; if it was not, the view's beginning."""
+    anchor, _ = find_parent(shared, shared.view)
+    if anchor is not None:
+        round_ = shared.rounds.get(anchor.view)
+        if round_ is not None and round_.block is not None and round_.block.id == anchor.id:
+            return round_.seen_ms
+    return shared.now_ms

@@ -1,0 +1,183 @@
+"""Voting for a proposal, and giving a view up (protocol.md C3, C6, C12)."""
+
+from __future__ import annotations
+
+from chain.errors import Rejected
+from chain.header import KIND_BLOCK, KIND_FILLER, Header
+from chain.vote import VoteKind
+
+from .effects import Broadcast, VerifyBlock
+from .messages import VoteMessage
+from .promises import cast
+from .proposing import finalised_height
+from .retry import want_block, want_view
+from .shared import DEPTH_MAX, Anchor, Round, Shared, Verdict
+from .timers import Timer
+from .views import is_boundary, is_certifying
+
+GAP_REQUESTS_MAX = 8
+"""Views of a gap asked for at a time."""
+FUTURE_PRECISIONS = 2
+"""A block time less than 2·PRECISION ahead is waited for, not nullified (C3)."""
+DAY_MS = 86_400_000
+"""MSGDELAY never grows past a day, however slow the network got."""
+
+
+def vote(shared: Shared) -> bool:
+    """C3: vote for the leader's first proposal of this view once everything about it is known."""
+    round_ = shared.rounds.get(shared.view)
+    if round_ is None or round_.block is None or not shared.may_sign:
+        return False
+    if round_.promised or round_.refusal is not None or round_.verdict is Verdict.ASKED:
+        return False
+    if round_.verdict is Verdict.VALID:
+        cast_vote = cast(shared, VoteKind.NOTARIZE, shared.view, round_.block.id)
+        shared.emit_durable(Broadcast(VoteMessage(cast_vote)))
+        return True
+    try:
+        ready = _is_ready(shared, round_, round_.block.header)
+    except Rejected as refusal:
+        round_.refusal = refusal
+        return True
+    if ready:
+        assert round_.proposal is not None
+        round_.verdict = Verdict.ASKED
+        shared.emit(VerifyBlock(round_.block, round_.proposal.attachments))
+    return ready
+
+
+def on_verified(shared: Shared, block_id: bytes, refusal: Rejected | None) -> None:
+    """Take in the application's verdict on a proposal."""
+    for round_ in shared.rounds.values():
+        if round_.block is not None and round_.block.id == block_id:
+            if refusal is None:
+                round_.verdict = Verdict.VALID
+            else:
+                round_.refusal = refusal
+
+
+def nullify(shared: Shared) -> bool:
+    """C6: give the view up if a timer, the leader, or the proposal itself says so."""
+    round_ = shared.rounds.get(shared.view)
+    if round_ is None or not shared.may_sign:
+        return False
+    if VoteKind.NULLIFY in round_.promised or VoteKind.FINALIZE in round_.promised:
+        return False
+    leader = shared.leader(shared.view)
+    hopeless = (
+        round_.refusal is not None
+        or round_.build_failed
+        or leader in round_.book.votes[VoteKind.NULLIFY]
+    )
+    if not hopeless and not (round_.timed_out and not _is_suspended(shared, round_)):
+        return False
+    nullification = cast(shared, VoteKind.NULLIFY, shared.view, None)
+    if not hopeless:
+        shared.pace.timer_nullified()
+    shared.emit_durable(Broadcast(VoteMessage(nullification)))
+    return True
+
+
+def on_view_timer(shared: Shared, timer: Timer) -> None:
+    """LEADER, ADVANCE or CERTIFY fired in this view."""
+    round_ = shared.round(shared.view)
+    if timer is Timer.CERTIFY:
+        round_.certify_expired = True
+    elif timer is Timer.ADVANCE or round_.proposal is None:
+        round_.timed_out = True
+
+
+def _is_suspended(shared: Shared, round_: Round) -> bool:
+    """C6: giving up waits while I certify a block whose notarization and body I hold."""
+    block_id = round_.notarized_id
+    if block_id is None or round_.certify_expired or not is_certifying(shared, block_id):
+        return False
+    if Timer.CERTIFY not in shared.deadlines:
+        shared.set_timer(Timer.CERTIFY, shared.now_ms + shared.params.certify_ms_max)
+    return True
+
+
+def _is_ready(shared: Shared, round_: Round, header: Header) -> bool:
+    """Tell whether the application can be asked; asks for what is missing, waits for the rest.
+
+    Raises ``Rejected`` if this proposal can never be voted for.
+    """
+    if header.parent_view < shared.head.view:
+        raise Rejected("block/Stale", "the proposal does not extend what is final")
+    if not _gap_is_nullified(shared, header):
+        return False
+    parent = shared.anchor(header.parent_id)
+    if parent is None:
+        want_block(shared, header.parent_id, header.proposer_index)
+        return False
+    require_placement(shared, header, parent)
+    if not shared.is_executed(parent.id):
+        return False
+    if _is_too_deep(shared, round_, header):
+        want_view(shared, shared.view, header.proposer_index)
+        return False
+    return _time_has_come(shared, round_, header, parent)
+
+
+def _gap_is_nullified(shared: Shared, header: Header) -> bool:
+    missing = 0
+    for view in range(header.view - 1, header.parent_view, -1):
+        round_ = shared.rounds.get(view)
+        if round_ is None or not round_.nullified:
+            want_view(shared, view, header.proposer_index)
+            missing += 1
+            if missing == GAP_REQUESTS_MAX:
+                break
+    return missing == 0
+
+
+def require_placement(shared: Shared, header: Header, parent: Anchor) -> None:
+    """Check what a header says about its place against its parent (B5, C11)."""
+    filler = is_boundary(shared, parent)
+    if header.kind != (KIND_FILLER if filler else KIND_BLOCK):
+        raise Rejected("block/Kind", "exactly the end of an epoch is extended by fillers")
+    height = parent.height if filler else parent.height + 1
+    if header.height != height or header.parent_view != parent.view:
+        raise Rejected(
+            "block/Height",
+            f"height {header.height} in view {header.view}, expected {height}",
+            found=header.height,
+            expected=height,
+        )
+    if not filler:
+        if header.time_ms <= parent.time_ms:
+            raise Rejected("block/Time", "a block must be later than its parent")
+        return
+    above = parent.header
+    assert above is not None, "the epoch's base is no boundary of its own epoch"
+    copied = ("time_ms", "base_fee", "units_limit_used", "params_hash", "next_committee_hash")
+    for name in copied:
+        if getattr(header, name) != getattr(above, name):
+            raise Rejected("block/Filler", f"a filler must repeat {name} of the block below it")
+
+
+def _is_too_deep(shared: Shared, round_: Round, header: Header) -> bool:
+    """C12: no work for a full block far above what I know to be final; never a reason to refuse."""
+    assert round_.block is not None
+    body = round_.block.body
+    carries = bool(body.transactions or body.evidence)
+    return carries and header.height - finalised_height(shared) > DEPTH_MAX
+
+
+def _time_has_come(shared: Shared, round_: Round, header: Header, parent: Anchor) -> bool:
+    """C3: accept a time near my clock at the proposal's arrival, wait for one just ahead of it."""
+    if header.kind == KIND_FILLER:
+        return True
+    precision_ms = shared.params.precision_ms
+    delay_ms = min(shared.pace.message_delay_ms(shared.params.message_delay_ms), DAY_MS)
+    if header.time_ms < round_.seen_wall_ms - delay_ms - precision_ms:
+        raise Rejected("block/Time", "the block's time lies too far in the past")
+    ahead_ms = header.time_ms - shared.wall_ms - precision_ms
+    if ahead_ms <= 0:
+        return True
+    slow_clock = parent.time_ms > shared.wall_ms + precision_ms
+    too_far = header.time_ms - round_.seen_wall_ms >= FUTURE_PRECISIONS * precision_ms
+    if too_far and not slow_clock:
+        raise Rejected("block/Time", "the block's time lies too far in the future")
+    shared.set_timer(Timer.VERIFY, shared.now_ms + ahead_ms)
+    return False

@@ -1,0 +1,176 @@
+"""Ranges of finalised blocks: linked, proved, or refused (protocol.md C18)."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from chain.block import Block, Body
+from chain.errors import Misuse, Rejected
+from chain.finality import LightClient
+from chain.header import Header
+from consensus.catchup import (
+    Base,
+    answer_range,
+    check_range,
+    finalization_of,
+    next_range,
+)
+from consensus.messages import RANGE_BLOCKS_MAX, RangeAnswer, RangeRequest
+
+from .cluster import GENESIS_HASH, GENESIS_TIME_MS, PARAMS, Cluster, fake_verify
+
+LENGTH = 12
+BASE = Base(GENESIS_HASH, 0, GENESIS_TIME_MS)
+
+
+def run() -> Cluster:
+    cluster = Cluster([1] * 4, msgspec.structs.replace(PARAMS, epoch_length=LENGTH))
+    cluster.submit(20)
+    cluster.run_to_height(20, limit_ms=60_000)
+    return cluster
+
+
+CLUSTER = run()
+BLOCKS = CLUSTER.nodes[0].app.blocks
+CLIENT = LightClient(GENESIS_HASH, LENGTH, 0, CLUSTER.committee)
+
+
+def load(height: int) -> tuple[Header, Body]:
+    block = BLOCKS[height - 1]
+    return block.header, block.body
+
+
+def answer(request: RangeRequest) -> RangeAnswer:
+    found = answer_range(request, len(BLOCKS), LENGTH, load, CLUSTER.nodes[0].app.proofs.get)
+    assert found is not None
+    return found
+
+
+def check(given: RangeAnswer, *, base: Base = BASE, client: LightClient = CLIENT) -> list[Block]:
+    return check_range(given, RangeRequest(base.height + 1, 100), base, client, fake_verify)
+
+
+def refuse(given: RangeAnswer, *, base: Base = BASE) -> str:
+    with pytest.raises(Rejected) as refusal:
+        check(given, base=base)
+    return refusal.value.code
+
+
+GOOD = answer(RangeRequest(1, 8))
+
+
+def test_a_good_answer_gives_the_blocks() -> None:
+    blocks = check(GOOD)
+
+    assert [block.id for block in blocks] == [block.id for block in BLOCKS[:8]]
+
+
+def test_a_chain_is_followed_over_an_epochs_end() -> None:
+    base, client = BASE, CLIENT
+    first = check_range(
+        answer(next_range(base, client)), next_range(base, client), base, client, fake_verify
+    )
+    last = first[-1].header
+    client = client.hop(
+        answer(next_range(base, client)).proof, list(CLUSTER.committee.members), fake_verify
+    )
+    base = Base(last.id(), last.height, last.time_ms)
+
+    second = check_range(
+        answer(next_range(base, client)), next_range(base, client), base, client, fake_verify
+    )
+
+    assert [block.header.height for block in first + second] == list(range(1, len(BLOCKS) + 1))
+
+
+def test_a_question_never_reaches_past_the_epoch() -> None:
+    assert next_range(Base(b"", 10, 0), CLIENT) == RangeRequest(11, 2)
+    assert next_range(Base(b"", 0, 0), LightClient(GENESIS_HASH, 10**6, 0, CLIENT.committee)) == (
+        RangeRequest(1, RANGE_BLOCKS_MAX)
+    )
+    with pytest.raises(Misuse):
+        next_range(Base(b"", LENGTH, 0), CLIENT)
+
+
+def test_an_answer_never_reaches_past_the_epoch() -> None:
+    assert answer(RangeRequest(5, 100)).blocks[-1][0].height == LENGTH
+
+
+def test_an_answer_ends_at_a_block_with_a_proof() -> None:
+    proofs = {5: CLUSTER.nodes[0].app.proofs[5]}
+
+    found = answer_range(RangeRequest(3, 9), len(BLOCKS), LENGTH, load, proofs.get)
+
+    assert found is not None
+    assert [header.height for header, _ in found.blocks] == [3, 4, 5]
+    assert answer_range(RangeRequest(6, 3), len(BLOCKS), LENGTH, load, proofs.get) is None
+    assert answer_range(RangeRequest(99, 3), len(BLOCKS), LENGTH, load, proofs.get) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        (RangeAnswer(GOOD.blocks[:7], GOOD.proof), "range/Proof"),
+        (RangeAnswer(GOOD.blocks[1:], GOOD.proof), "range/Broken"),
+        (RangeAnswer([*GOOD.blocks[:3], *GOOD.blocks[4:]], GOOD.proof), "range/Broken"),
+        (RangeAnswer(GOOD.blocks[::-1], GOOD.proof), "range/Broken"),
+        (
+            RangeAnswer([(GOOD.blocks[0][0], GOOD.blocks[1][1])], GOOD.proof),
+            "block/BodyMismatch",
+        ),
+        (
+            RangeAnswer(
+                [(msgspec.structs.replace(GOOD.blocks[0][0], time_ms=0), GOOD.blocks[0][1])],
+                GOOD.proof,
+            ),
+            "range/Broken",
+        ),
+        (
+            RangeAnswer(
+                [(msgspec.structs.replace(GOOD.blocks[0][0], epoch=1), GOOD.blocks[0][1])],
+                GOOD.proof,
+            ),
+            "range/Kind",
+        ),
+    ],
+)
+def test_a_broken_answer_is_refused(changed: RangeAnswer, code: str) -> None:
+    assert refuse(changed) == code
+
+
+def test_more_blocks_than_asked_for_are_refused() -> None:
+    with pytest.raises(Rejected, match="range/Count"):
+        check_range(GOOD, RangeRequest(1, 3), BASE, CLIENT, fake_verify)
+
+
+def test_a_forged_finalization_is_refused() -> None:
+    signatures = [bytes(64)] * len(GOOD.proof.finalization.signatures)
+    forged = msgspec.structs.replace(GOOD.proof.finalization, signatures=signatures)
+    proof = msgspec.structs.replace(GOOD.proof, finalization=forged)
+
+    assert refuse(RangeAnswer(GOOD.blocks, proof)) == "crypto/BadSignature"
+
+
+def test_a_forged_parent_certificate_is_refused() -> None:
+    """The range is proved by hashes, yet these signatures are counted: each is verified."""
+    header, body = GOOD.blocks[1]
+    assert body.parent_certificate is not None
+    signatures = [*body.parent_certificate.signatures[:2], bytes(64)]
+    forged = msgspec.structs.replace(body.parent_certificate, signatures=signatures)
+    changed_body = msgspec.structs.replace(body, parent_certificate=forged)
+    changed = msgspec.structs.replace(header, parent_certificate_hash=forged.hash())
+
+    assert refuse(RangeAnswer([GOOD.blocks[0], (changed, changed_body)], GOOD.proof)) in {
+        "range/Proof",
+        "crypto/BadSignature",
+    }
+
+
+def test_a_head_needs_its_own_finalization() -> None:
+    proof = CLUSTER.nodes[0].app.proofs[8]
+    longer = msgspec.structs.replace(proof, headers=[BLOCKS[8].header, *proof.headers])
+
+    assert finalization_of(proof) == proof.finalization
+    with pytest.raises(Misuse):
+        finalization_of(longer)

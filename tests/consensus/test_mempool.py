@@ -1,0 +1,241 @@
+"""What the pool takes, replaces, and lets go (protocol.md C16)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chain.errors import Rejected
+from consensus.mempool import AGE_MS_MAX, SHORT_MS, Mempool, Used, Waiting
+
+from .pooling import ALICE, BOB, PARAMS, SPONSOR, Ledger, waiting
+
+
+def pool_of(*transactions: Waiting, ledger: Ledger | None = None, **bounds: int) -> Mempool:
+    pool = Mempool(ledger or Ledger(), PARAMS, **bounds)
+    for tx in transactions:
+        pool.add(tx, 0, 0)
+    return pool
+
+
+def refuse(pool: Mempool, tx: Waiting, *, wall_ms: int = 0) -> str:
+    size, count = pool.bytes, len(pool)
+    with pytest.raises(Rejected) as refusal:
+        pool.add(tx, 0, wall_ms)
+    assert (pool.bytes, len(pool)) == (size, count)
+    return refusal.value.code
+
+
+def test_a_transaction_is_found_by_id_and_short_id() -> None:
+    tx = waiting()
+    pool = pool_of(tx)
+
+    assert tx.id in pool and pool.get(tx.id) == tx
+    assert pool.with_short_id(tx.id[:8]) == [tx]
+    assert (len(pool), pool.bytes) == (1, tx.size)
+
+
+@pytest.mark.parametrize("seq", [5, 68])
+def test_the_window_of_a_lane_begins_at_the_next_seq(seq: int) -> None:
+    ledger = Ledger()
+    ledger.seqs[ALICE, 3] = 5
+
+    pool_of(waiting(seq, lane=3), ledger=ledger)
+
+
+@pytest.mark.parametrize(
+    ("tx", "code"),
+    [
+        (waiting(4), "pool/SeqUsed"),
+        (waiting(69), "pool/SeqTooFar"),
+        (waiting(5, max_fee=99), "pool/FeeTooLow"),
+        (waiting(5, max_fee=109, tip=10), "pool/FeeTooLow"),
+        (waiting(5, max_fee=10**9 + 1), "pool/PayerShort"),
+        (waiting(5, sender=b"\0" + b"n" * 20), "pool/SeqTooFar"),
+        (waiting(5, valid_until=999), "pool/Expired"),
+    ],
+)
+def test_what_no_block_would_take_is_refused(tx: Waiting, code: str) -> None:
+    ledger = Ledger()
+    ledger.seqs = {(ALICE, 0): 5, (b"\0" + b"n" * 20, 0): -64}
+
+    assert refuse(pool_of(ledger=ledger), tx, wall_ms=1_000) == code
+
+
+def test_a_known_transaction_is_refused() -> None:
+    assert refuse(pool_of(waiting()), waiting()) == "pool/Known"
+
+
+def test_pending_fees_of_a_payer_are_summed() -> None:
+    pool = pool_of(waiting(0, max_fee=6 * 10**8))
+
+    assert refuse(pool, waiting(1, max_fee=5 * 10**8)) == "pool/PayerShort"
+    pool.add(waiting(1, max_fee=4 * 10**8), 0, 0)
+    pool.add(waiting(2, max_fee=10**9, sponsor=SPONSOR), 0, 0)
+
+
+@pytest.mark.parametrize(("tip", "accepted"), [(1_199, False), (1_200, True)])
+def test_a_replacement_pays_a_tenth_and_the_floor_more(tip: int, accepted: bool) -> None:
+    old, new = waiting(tip=1_000), waiting(tip=tip)
+    pool = pool_of(old)
+
+    if accepted:
+        assert pool.add(new, 0, 0) == [old.id]
+        assert len(pool) == 1 and new.id in pool and old.id not in pool
+    else:
+        assert refuse(pool, new) == "pool/Underpriced"
+
+
+def test_a_replacement_frees_what_the_old_one_owed() -> None:
+    pool = pool_of(waiting(max_fee=9 * 10**8))
+
+    pool.add(waiting(max_fee=9 * 10**8, tip=10**6), 0, 0)
+
+
+def test_a_full_pool_trades_the_worst_for_a_better_one() -> None:
+    cheap, dear = waiting(tip=5), waiting(tip=7, sender=BOB)
+    pool = pool_of(cheap, dear, count_max=2)
+
+    assert pool.add(waiting(0, lane=1, tip=6, sender=BOB), 0, 0) == [cheap.id]
+    assert refuse(pool, waiting(0, lane=2, tip=6, sender=BOB)) == "pool/Full"
+
+
+def test_what_waits_behind_an_evicted_transaction_leaves_with_it() -> None:
+    lane = [waiting(0, tip=9), waiting(1, tip=1), waiting(2, tip=9)]
+    pool = pool_of(*lane, count_max=3)
+
+    leaving = pool.add(waiting(tip=5, sender=BOB), 0, 0)
+
+    assert leaving == [lane[1].id, lane[2].id]
+
+
+def test_bytes_are_bounded_too() -> None:
+    first = waiting(tip=1)
+    pool = pool_of(first, bytes_max=first.size + 10)
+
+    assert pool.add(waiting(tip=2, sender=BOB), 0, 0) == [first.id]
+
+
+def test_a_commit_removes_used_seqs_and_lets_the_lane_go_on() -> None:
+    lane = [waiting(0), waiting(1), waiting(2)]
+    other = waiting(0, lane=1)
+    pool = pool_of(*lane, other)
+
+    gone = pool.committed([Used(ALICE, 0, 1)], 0)
+
+    assert sorted(gone) == sorted([lane[0].id, lane[1].id])
+    assert set(pool.heads({}, 0)) == {lane[2], other}
+
+
+def test_a_commit_removes_what_expired() -> None:
+    soon, late = waiting(0, valid_until=500), waiting(0, lane=1, valid_until=501)
+    pool = pool_of(soon, late)
+
+    assert pool.committed([], 501) == [soon.id]
+    assert late.id in pool
+
+
+def test_an_unpayable_transaction_leaves_after_a_minute() -> None:
+    ledger = Ledger()
+    tx = waiting()
+    pool = pool_of(tx, ledger=ledger)
+    ledger.balances[ALICE] = 0
+
+    assert pool.sweep(0) == []
+    assert pool.sweep(SHORT_MS - 1) == []
+    assert pool.sweep(SHORT_MS) == [tx.id]
+
+
+def test_a_payer_who_recovers_keeps_the_transaction() -> None:
+    ledger = Ledger()
+    pool = pool_of(waiting(), ledger=ledger)
+    ledger.fee = 10**9
+    pool.sweep(0)
+    ledger.fee = 1_000_000
+    pool.sweep(SHORT_MS - 1)
+    ledger.fee = 10**9
+
+    assert pool.sweep(SHORT_MS) == []
+
+
+def test_nothing_stays_longer_than_ten_minutes() -> None:
+    tx = waiting()
+    pool = pool_of(tx)
+
+    assert pool.sweep(AGE_MS_MAX - 1) == []
+    assert pool.sweep(AGE_MS_MAX) == [tx.id]
+
+
+def test_heads_follow_un_finalised_blocks_where_told() -> None:
+    lane = [waiting(0), waiting(1)]
+    pool = pool_of(*lane)
+
+    assert list(pool.heads({}, 0)) == [lane[0]]
+    assert list(pool.heads({(ALICE, 0): 1}, 0)) == [lane[1]]
+    assert list(pool.heads({(ALICE, 0): 2}, 0)) == []
+
+
+@pytest.mark.parametrize("case", ["gap", "aside", "expired", "fee"])
+def test_only_what_a_block_could_take_makes_the_pool_ready(case: str) -> None:
+    ledger = Ledger()
+    tx = waiting(1 if case == "gap" else 0, valid_until=5)
+    pool = pool_of(tx, ledger=ledger)
+    if case == "aside":
+        pool.set_aside(tx.id)
+    if case == "fee":
+        ledger.fee = 10**9
+
+    assert not pool.has_ready(6 if case == "expired" else 0)
+    assert pool_of(waiting()).has_ready(0)
+
+
+def test_heads_ask_the_ledger_nothing_per_lane() -> None:
+    ledger = Ledger()
+    pool = pool_of(*[waiting(0, lane=lane) for lane in range(50)], ledger=ledger)
+    ledger.asked = 0
+
+    assert len(list(pool.heads({}, 0))) == 50
+    assert ledger.asked == 0
+
+
+Step = tuple[str, int, int, int]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["add", "commit", "sweep"]),
+            st.integers(0, 2),
+            st.integers(0, 4),
+            st.integers(0, 2_000),
+        ),
+        max_size=60,
+    )
+)
+def test_the_books_of_the_pool_always_balance(steps: list[Step]) -> None:
+    ledger = Ledger()
+    pool = Mempool(ledger, PARAMS, count_max=6)
+    model: dict[bytes, Waiting] = {}
+    for now_ms, (step, lane, seq, tip) in enumerate(steps):
+        gone: list[bytes] = []
+        if step == "add":
+            tx = waiting(seq, lane=lane, tip=tip)
+            try:
+                gone = pool.add(tx, now_ms, 0)
+                model[tx.id] = tx
+            except Rejected:
+                pass
+        elif step == "commit":
+            ledger.seqs[ALICE, lane] = max(ledger.seqs.get((ALICE, lane), 0), seq + 1)
+            gone = pool.committed([Used(ALICE, lane, seq)], 0)
+        else:
+            gone = pool.sweep(now_ms)
+        for tx_id in gone:
+            del model[tx_id]
+
+        assert len(pool) == len(model) <= 6
+        assert pool.bytes == sum(tx.size for tx in model.values())
+        assert all(pool.get(tx_id) == tx for tx_id, tx in model.items())
+        slots = {(tx.sender, tx.lane, tx.seq) for tx in model.values()}
+        assert len(slots) == len(model)
