@@ -50,7 +50,7 @@ _HOMES = {
 }
 """Public name → the module that defines it."""
 
-__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - the names are the table's
+__all__ = ["__version__", *sorted(_HOMES)]
 
 
 def __getattr__(name: str) -> Any:

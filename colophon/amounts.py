@@ -65,7 +65,7 @@ def show_share(share: int) -> str:
 
 
 def parse_duration(text: str) -> int:
-    """Return milliseconds from ``90d``, ``12h``, ``30m``, ``10s``, ``1y``, ``500ms`` or a number."""
+    """Return milliseconds from ``90d``, ``12h``, ``30m``, ``10s``, ``1y``, ``500ms`` or digits."""
     if text.isascii() and text.isdecimal():
         return int(text)
     match = _DURATION.fullmatch(text.strip())

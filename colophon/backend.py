@@ -48,6 +48,7 @@ GONE_MAX = 10_000
 INLINE_ITEMS_MAX = 16
 """More signatures than this at once go to the workers; fewer are cheaper here."""
 RETRY_AFTER_MS = 500
+FAUCET_WAIT_MS = 10_000
 
 _GONE = {"expired": TxState.EXPIRED, "replaced": TxState.REPLACED, "dropped": TxState.DROPPED}
 
@@ -335,7 +336,7 @@ class NodeBackend:
     # --- development --------------------------------------------------------------------------
 
     async def faucet(self, address: bytes, amount: int) -> bytes:
-        """Send money of the development faucet."""
+        """Send money of the development faucet and return when it has arrived."""
         if self._wallet is None:
             raise Rejected("dev/NoFaucet", "this network has no faucet")
         machine = self._application.machine
@@ -345,6 +346,7 @@ class NodeBackend:
         signed = self._wallet.sign(draft, seq=seq, base_fee=self.fee(10).suggested_base_fee)
         tx_id = await self.submit(signed.envelope)
         self._faucet_seq = seq + 1
+        await self.wait_final(tx_id, FAUCET_WAIT_MS)
         return tx_id
 
     def advance(self, duration_ms: int) -> int:

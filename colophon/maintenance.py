@@ -41,9 +41,7 @@ def _broken_state(machine: StateMachine, reader: ChainReader) -> Iterator[str]:
 def _broken_history(machine: StateMachine, reader: ChainReader) -> Iterator[str]:
     """Every block links to its parent, is proved final, and has its receipts and places."""
     parent_id = machine.genesis_hash
-    client = LightClient(
-        machine.genesis_hash, machine.params.epoch_length, 0, machine.committee
-    )
+    client = LightClient(machine.genesis_hash, machine.params.epoch_length, 0, machine.committee)
     for height in range(1, machine.head.height + 1):
         try:
             block = reader.block(height)

@@ -127,7 +127,7 @@ class ReceiptStore:
     def add(self, recording: Recording, taken_ms: int, source: str = "") -> int:
         """Write a record; return its number among all of the directory, from 0."""
         if self._open is None:
-            self._open = open(self.directory / OPEN, "ab")
+            self._open = open(self.directory / OPEN, "ab")  # noqa: SIM115 - held until seal()
             _restrict(self.directory / OPEN)
             self._open.write(_json_line(self._head))
         facets = {k: v for k, v in record_to_json(recording.facets).items() if v is not None}
@@ -235,7 +235,7 @@ class ReceiptStore:
             path.unlink()
             return
         self._require_head(path)
-        self._open = open(path, "r+b")
+        self._open = open(path, "r+b")  # noqa: SIM115 - held until seal()
         self._open.truncate(len(whole))
         self._open.seek(0, os.SEEK_END)
         first = next(iter(_short_lines(path)))

@@ -94,7 +94,7 @@ class Session:
         return store.waiting > 0 and self._clock() - store.oldest_ms >= self._age_ms_max
 
     def flush_flow(self) -> Flow[list[Place]]:
-        """Make a batch of what waits and anchor every batch that is not yet; return their places."""
+        """Make a batch of what waits, anchor every batch that is not yet; return their places."""
         self.store.seal()
         places = []
         for batch in self.store.unanchored():

@@ -43,7 +43,7 @@ def propose(shared: Shared) -> bool:
         and placement.height - finalised_height(shared) > DEPTH_MAX
     )
     round_.building = True
-    shared.emit(Build(placement, empty=empty))
+    shared.emit(Build(placement, empty))
     return True
 
 

@@ -134,7 +134,7 @@ def release(shared: Shared) -> bool:
 def on_epoch_opened(shared: Shared, *, synced: bool) -> None:
     """A quarantine ends with its epoch, unless this node did not see that epoch begin (C15)."""
     shared.journal_view = 0
-    if synced and (shared.journal_lost or shared.mode is Mode.LOOKBACK):
+    if shared.mode is Mode.LOOKBACK or (synced and shared.mode is Mode.QUARANTINE):
         begin_lookback(shared)
     elif shared.mode is Mode.QUARANTINE:
         _activate(shared)

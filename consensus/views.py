@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chain.header import KIND_FILLER
 
-from .shared import Anchor, Execution, Shared
+from .shared import VIEWS_KEPT, Anchor, Execution, Shared
 from .timers import Timer
 
 VIEW_TIMERS = (Timer.LEADER, Timer.ADVANCE, Timer.PROPOSE, Timer.CERTIFY, Timer.VERIFY)
@@ -14,6 +14,7 @@ def enter_view(shared: Shared) -> bool:
     """C1: enter the highest view a certificate allows, start its timers, drop older ones."""
     if shared.open_view <= shared.view or shared.end_proof is not None:
         return False
+    _forget_bodies(shared, shared.view, shared.open_view)
     shared.view = shared.open_view
     shared.entered_ms = shared.now_ms
     shared.retries = 0
@@ -54,6 +55,20 @@ def _set_timers(shared: Shared, from_ms: int) -> None:
         if current is not None and not shared.idle:
             deadline_ms = min(deadline_ms, current)
         shared.set_timer(timer, deadline_ms)
+
+
+def _forget_bodies(shared: Shared, left: int, entered: int) -> None:
+    """Drop proposals that were given up long ago, so that a long stall costs no memory.
+
+    If one is notarized after all, its block can be asked for by id.
+    """
+    for view in range(max(left - VIEWS_KEPT, 1), entered - VIEWS_KEPT):
+        round_ = shared.rounds.get(view)
+        if round_ is None or round_.block is None or round_.notarized_id is not None:
+            continue
+        if round_.nullified:
+            shared.entries.pop(round_.block.id, None)
+            round_.proposal = round_.block = None
 
 
 def find_parent(shared: Shared, view: int) -> tuple[Anchor | None, int]:

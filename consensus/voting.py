@@ -102,7 +102,8 @@ def _is_ready(shared: Shared, round_: Round, header: Header) -> bool:
 
     Raises ``Rejected`` if this proposal can never be voted for.
     """
-    if header.parent_view < shared.head.view:
+    extends_head = header.parent_view > shared.head.view or header.parent_id == shared.head.id
+    if not extends_head:
         raise Rejected("block/Stale", "the proposal does not extend what is final")
     if not _gap_is_nullified(shared, header):
         return False
@@ -114,7 +115,8 @@ def _is_ready(shared: Shared, round_: Round, header: Header) -> bool:
     if not shared.is_executed(parent.id):
         return False
     if _is_too_deep(shared, round_, header):
-        want_view(shared, shared.view, header.proposer_index)
+        # The answer to a view above mine carries the leader's newest finalization (C9).
+        want_view(shared, shared.finalised_view + 1, header.proposer_index)
         return False
     return _time_has_come(shared, round_, header, parent)
 
