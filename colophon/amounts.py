@@ -9,6 +9,8 @@ from chain.types import AMOUNT_MAX, COLO, PERCENT
 
 COLO_DIGITS = 9
 """Decimal places of a COLO."""
+SHOWN_FROM = 1_000_000
+"""Smaller amounts of ncolo have too many zeros as COLO."""
 PERCENT_DIGITS = 6
 """Decimal places of a percentage: shares are in units of 1e-8."""
 _COLO = re.compile(r"([0-9][0-9_]*)(?:\.([0-9]{1,9}))?\s*colo", re.IGNORECASE)
@@ -41,7 +43,9 @@ def parse_amount(text: str) -> int:
 
 
 def show_amount(amount: int) -> str:
-    """Return an amount of ncolo as COLO, exactly: ``1.5 COLO``."""
+    """Return an amount of ncolo for people, exactly: ``1.5 COLO``, small ones as ``89 ncolo``."""
+    if 0 < amount < SHOWN_FROM:
+        return f"{amount} ncolo"
     whole, rest = divmod(amount, COLO)
     decimals = f"{rest:0{COLO_DIGITS}d}".rstrip("0")
     return f"{whole}.{decimals} COLO" if decimals else f"{whole} COLO"

@@ -13,8 +13,9 @@ import aiohttp
 
 from chain.crypto import SigningKey
 from chain.errors import ColophonError, Rejected
+from chain.types import COLO
 
-from .client import DAY_MS, DEFAULT_PORT, DEFAULT_URL, MINUTE_MS, TIMEOUT_S
+from .client import DAY_MS, DEFAULT_PORT, MINUTE_MS, TIMEOUT_S, node_url
 from .flows import (
     Call,
     Flow,
@@ -24,6 +25,7 @@ from .flows import (
     Unreachable,
     claim_all_flow,
     derive_flow,
+    faucet_flow,
     genesis_hash_flow,
     mint_flow,
     open_log_flow,
@@ -43,8 +45,10 @@ T = TypeVar("T")
 class AsyncClient:
     """A node, spoken to call by call; use it in an ``async with`` block."""
 
-    def __init__(self, url: str = DEFAULT_URL) -> None:
-        self.url = url if "//" in url else f"http://{url}"
+    def __init__(self, url: str | None = None) -> None:
+        """``url``: where the node answers; default: $COLOPHON_NODE, else port 26657 here."""
+        found = node_url(url)
+        self.url = found if "//" in found else f"http://{found}"
         if self.url.count(":") < 2:
             self.url += f":{DEFAULT_PORT}"
         self._session: aiohttp.ClientSession | None = None
@@ -95,6 +99,10 @@ class AsyncClient:
     async def wallet(self, key: SigningKey) -> Wallet:
         """Return a wallet for this node's network."""
         return Wallet(key, await self.run(genesis_hash_flow()))
+
+    async def faucet(self, address: str, amount: int = 1_000 * COLO) -> None:
+        """Take ncolo from a development network's faucet and wait until it is there."""
+        await self.run(faucet_flow(address, amount))
 
     async def send(self, wallet: Wallet, draft: Draft, **options: Any) -> Outcome:
         """Sign, submit and wait for finality; options: lane, tip, valid_until, max_fee, seq."""

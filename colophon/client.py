@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import time
 import urllib.parse
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from typing import Any, Self, TypeVar
 
 from chain.crypto import SigningKey
 from chain.errors import ColophonError, Rejected
+from chain.types import COLO
 
 from .flows import (
     Call,
@@ -27,6 +29,7 @@ from .flows import (
     Unreachable,
     claim_all_flow,
     derive_flow,
+    faucet_flow,
     genesis_hash_flow,
     mint_flow,
     open_log_flow,
@@ -45,14 +48,22 @@ T = TypeVar("T")
 TIMEOUT_S = 60
 DEFAULT_URL = "http://127.0.0.1:26657"
 DEFAULT_PORT = 26657
+NODE_VARIABLE = "COLOPHON_NODE"
 DAY_MS = 86_400_000
 MINUTE_MS = 60_000
+
+
+def node_url(url: str | None) -> str:
+    """Return the given address, else that of the environment, else the default."""
+    return url or os.environ.get(NODE_VARIABLE) or DEFAULT_URL
 
 
 class Client:
     """A node, spoken to call by call."""
 
-    def __init__(self, url: str = DEFAULT_URL) -> None:
+    def __init__(self, url: str | None = None) -> None:
+        """``url``: where the node answers; default: $COLOPHON_NODE, else port 26657 here."""
+        url = node_url(url)
         parsed = urllib.parse.urlsplit(url if "//" in url else f"http://{url}")
         if not parsed.hostname:
             raise Rejected("client/BadAddress", f"{url!r} is no address of a node")
@@ -113,6 +124,10 @@ class Client:
     def wallet(self, key: SigningKey) -> Wallet:
         """Return a wallet for this node's network."""
         return Wallet(key, self.run(genesis_hash_flow()))
+
+    def faucet(self, address: str, amount: int = 1_000 * COLO) -> None:
+        """Take ncolo from a development network's faucet and wait until it is there."""
+        self.run(faucet_flow(address, amount))
 
     def send(self, wallet: Wallet, draft: Draft, **options: Any) -> Outcome:
         """Sign, submit and wait for finality; options: lane, tip, valid_until, max_fee, seq."""

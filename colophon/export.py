@@ -20,7 +20,7 @@ from chain.ids import format_id
 from chain.json_form import from_json
 from chain.merkle import LogTree
 from chain.record import Batch, Recording
-from chain.state_proof import StateProof
+from chain.state_proof import LeafEntry, StateProof
 
 from .flows import UNAVAILABLE, Call, Flow, Pause, RpcFailed
 from .receipts import OwnReceipt, Place, Receipt
@@ -93,7 +93,7 @@ def _state_flow(key: bytes, batches: int) -> Flow[tuple[StateValue, FinalityProo
         if answer["value"] is not None:
             value = _raw(answer["value"])
             if not batches or LOG.decode(value).batches >= batches:
-                proof: StateProof = from_json(StateProof, answer["proof"], "proof")
+                proof = _state_proof(answer["proof"])
                 finality: FinalityProof = from_json(FinalityProof, answer["finality"], "finality")
                 return StateValue(key=key, value=value, proof=proof), finality
         yield Pause(PAUSE_MS)
@@ -141,6 +141,11 @@ def _hops_flow(trust: LightClient, finality: FinalityProof) -> Flow[tuple[Hop, .
         members = tuple(_member(item) for item in following["members"])
         hops.append(Hop(finality=FINALITY_PROOF.decode(_raw(proof["raw"])), members=members))
     return tuple(hops)
+
+
+def _state_proof(form: dict[str, Any]) -> StateProof:
+    entries = [LeafEntry(_raw(item["path"]), _raw(item["value_hash"])) for item in form["leaf"]]
+    return StateProof(tuple(_raw(level) for level in form["levels"]), tuple(entries))
 
 
 def _member(form: dict[str, Any]) -> Member:

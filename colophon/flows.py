@@ -28,6 +28,10 @@ CLAIM_UNITS = 40_000
 SOURCES_MAX = 1_024
 """Sources of one claim; the next claim takes the rest."""
 
+FAUCET_PAUSE_MS = 50
+FAUCET_PAUSES_MAX = 600
+"""Half a minute, as for any other transaction."""
+
 NOT_FOUND = -32001
 UNAVAILABLE = -32002
 
@@ -265,6 +269,17 @@ def open_log_flow(
         max_merge_delay=max_merge_delay_ms,
     )
     return (yield from create_flow(wallet, draft, [(0, Kind.LOG)]))
+
+
+def faucet_flow(address: str, amount: int) -> Flow[None]:
+    """Take money from a development network's faucet; returns once it is final."""
+    sent = yield Call("dev.faucet", {"address": address, "amount": str(amount)})
+    for _ in range(FAUCET_PAUSES_MAX):
+        view = yield Call("tx.get", {"id": sent["id"]})
+        if view["state"] in ("final", "proven"):
+            return
+        yield Pause(FAUCET_PAUSE_MS)
+    raise Rejected("client/FaucetDry", "the faucet's transaction did not become final")
 
 
 def genesis_hash_flow() -> Flow[bytes]:

@@ -57,8 +57,11 @@ async def run_node(
     ``ready`` is called with the RPC address once the node answers. Raises ``Rejected`` or
     ``Corruption`` with one sentence if it cannot start or had to stop.
     """
-    self_test()
     stopping = stopping or asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    self_test()
     with home.lock():
         genesis = read_genesis(home.genesis)
         key = read_key(home.validator_key)
@@ -150,10 +153,6 @@ async def serve(home: Home, config: Config, backend: NodeBackend) -> AsyncIterat
 async def _run_until_stopped(
     host: Host, backend: NodeBackend, stopping: asyncio.Event, config: Config
 ) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            loop.add_signal_handler(number, stopping.set)
     start, head = backend.where()
     consensus = asyncio.create_task(
         host.run(start, head, journal_lost=config.consensus.quarantine), name="consensus"

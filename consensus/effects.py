@@ -157,6 +157,17 @@ class Sync:
 
 
 @dataclass(frozen=True, slots=True)
+class ProveEpochEnd:
+    """Send the peer ``EpochEnded`` with the store's proof of that epoch's last block (C10).
+
+    If the store does not have it yet, drop this; the peer will be heard again.
+    """
+
+    peer: Peer
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class Forget:
     """Journal segments wholly below this view of this epoch may go (J6)."""
 
@@ -187,6 +198,7 @@ Effect = (
     | ReportEvidence
     | Blame
     | Sync
+    | ProveEpochEnd
     | Forget
     | Stop
 )

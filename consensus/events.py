@@ -12,7 +12,6 @@ from chain.application import Built as BuiltBlock
 from chain.certificate import Certificate
 from chain.committee import Committee
 from chain.errors import Rejected
-from chain.finality import FinalityProof
 from chain.header import Header
 
 from .journal import JournalRecord
@@ -45,8 +44,6 @@ class EpochStart:
     """``chain.committee.leader_seed`` of this epoch."""
     base_has_transactions: bool = False
     """Whether the base block carried transactions: then its child is not delayed (C13)."""
-    proof: FinalityProof | None = None
-    """Of the base block, to be shown to peers that are still in the epoch before (C10)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

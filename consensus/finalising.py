@@ -120,7 +120,6 @@ def on_committed(shared: Shared, block_id: bytes) -> None:
 def _end_epoch(shared: Shared, proof: FinalityProof) -> None:
     """C11: the last block is final; nothing of this epoch matters any more."""
     shared.end_proof = proof
-    shared.remember_end(shared.epoch, proof)
     for timer in Timer:
         shared.cancel_timer(timer)
 
@@ -138,7 +137,9 @@ def on_epoch_ended(shared: Shared, peer: Peer, proof: FinalityProof) -> None:
     for header in proof.headers[:-1]:
         shared.entries.setdefault(header.id(), Entry(header, None))
     learn_certificate(shared, proof.finalization)
-    if proof.target.id() not in shared.entries:
+    assert shared.finalization is not None and shared.finalization.block_id is not None
+    if _chain_to_head(shared, shared.finalization.block_id) is None:
+        # Nobody keeps single blocks of an epoch that is over.
         request_sync(shared, proof.target.height)
 
 

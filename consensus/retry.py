@@ -5,13 +5,12 @@ from __future__ import annotations
 from chain.certificate import Certificate
 from chain.vote import VoteKind
 
-from .effects import Broadcast, Request, Send, Sync
+from .effects import Broadcast, ProveEpochEnd, Request, Send, Sync
 from .events import Peer
 from .messages import (
     BlockAnswer,
     BlockRequest,
     CertificateMessage,
-    EpochEnded,
     Message,
     ProposalMessage,
     ViewRequest,
@@ -26,7 +25,7 @@ WANTS_MAX = 64
 RESEND_VIEWS = 3
 """Votes of so many views below mine are re-sent with those of my view."""
 SYNC_ATTEMPTS = 4
-"""After so many peers without the block, ranges are asked for instead."""
+"""After every so many peers without a block that is final, ranges are asked for instead."""
 
 
 def want_view(shared: Shared, view: int, member: int | None = None) -> None:
@@ -62,7 +61,7 @@ def on_request_timer(shared: Shared) -> None:
             shared.emit(Request(want.message, want.member, want.attempt))
             want.attempt += 1
             want.due_ms = shared.now_ms + shared.pace.request_ms()
-            if want.attempt == SYNC_ATTEMPTS:
+            if want.attempt % SYNC_ATTEMPTS == 0:
                 _sync_if_final(shared, want)
     if shared.wants:
         due_ms = min(want.due_ms for want in shared.wants.values())
@@ -168,9 +167,8 @@ def answer_stale(shared: Shared, peer: Peer) -> None:
 
 def answer_old_epoch(shared: Shared, peer: Peer, epoch: int) -> None:
     """C10: tell a peer of an older epoch how that ended, once per second."""
-    ended: EpochEnded | None = shared.ended.get(epoch)
-    if ended is not None and shared.answered.allow((peer, "epoch"), shared.now_ms):
-        shared.emit(Send(peer, ended))
+    if shared.answered.allow((peer, "epoch"), shared.now_ms):
+        shared.emit(ProveEpochEnd(peer, epoch))
 
 
 def place_of(message: Message) -> tuple[int, int] | None:

@@ -22,7 +22,7 @@ from chain.vote import Verifier, Vote, VoteKind
 from .effects import CancelTimer, Effect, Persist, SetTimer
 from .events import EpochStart, Peer
 from .journal import JournalRecord
-from .messages import BlockRequest, EpochEnded, Message, ViewRequest
+from .messages import BlockRequest, Message, ViewRequest
 from .timers import ANSWER_INTERVAL_MS, Limiter, Pace, Timer
 from .votebook import VoteBook
 
@@ -35,9 +35,6 @@ PROPOSALS_AHEAD = 8
 """Proposals are kept for so many views above mine; a body may have a megabyte."""
 DEPTH_MAX = 8
 """Heights above the newest finalised one at which a block may carry transactions (C12)."""
-ENDED_KEPT = 16
-"""Epochs whose end this node can prove from memory."""
-
 Signer = Callable[[bytes], bytes]
 
 
@@ -201,8 +198,6 @@ class Shared:
         self.quarantine_until = 0
         self.pool_available = False
         self.answered = Limiter(ANSWER_INTERVAL_MS)
-        self.ended: dict[int, EpochEnded] = {}
-        """Proofs that epochs ended, newest last."""
         self.early: list[tuple[Peer, Message]] = []
         """Messages of the next epoch that came before it was opened here."""
         self.changed = False
@@ -222,8 +217,6 @@ class Shared:
 
     def open_epoch(self, start: EpochStart) -> None:
         """Forget the epoch before and begin this one at view 0."""
-        if start.proof is not None:
-            self.remember_end(start.epoch - 1, start.proof)
         self.start = start
         self.epoch = start.epoch
         self.committee: Committee = start.committee
@@ -307,12 +300,6 @@ class Shared:
     def allow_view(self, view: int) -> None:
         """Note that a certificate lets this node enter ``view``."""
         self.open_view = max(self.open_view, view)
-
-    def remember_end(self, epoch: int, proof: FinalityProof) -> None:
-        """Keep the proof that an epoch ended, for peers that are still in it."""
-        self.ended[epoch] = EpochEnded(proof)
-        while len(self.ended) > ENDED_KEPT:
-            del self.ended[min(self.ended)]
 
     def at(self, now_ms: int, wall_ms: int) -> None:
         """Take over the time of an event; monotonic time never falls."""

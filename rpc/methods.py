@@ -71,7 +71,8 @@ def method(
         required = entry.default is inspect.Parameter.empty
         default = None if required else entry.default
         params[entry.name.rstrip("_")] = Param(kind, entry.name, required, default, _check_of(kind))
-    summary = (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
+    summary = (inspect.getdoc(function) or "").split("\n\n")[0]
+    summary = summary.replace("\n", " ").replace("``", "`")
     result = hints["return"]
     waits = inspect.iscoroutinefunction(function)
     write = json_writer(result)

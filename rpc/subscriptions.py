@@ -180,11 +180,13 @@ class Hub:
         """The newest block that subscribers have been told of."""
         self._kept: OrderedDict[int, BlockEvents] = OrderedDict()
         self._live: dict[Subscription, Deliver] = {}
-        self._stop = backend.listen(self._hear)
+        self._stop: Callable[[], None] | None = backend.listen(self._hear)
 
     def close(self) -> None:
-        """Hear no more."""
-        self._stop()
+        """Hear no more; closing twice is harmless."""
+        if self._stop is not None:
+            self._stop()
+            self._stop = None
 
     def _hear(self, block: FinalBlock) -> None:
         """Called on the event loop with every block that becomes final, ascending."""

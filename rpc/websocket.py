@@ -7,13 +7,14 @@ of the last event it has seen.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Literal
 
 import msgspec
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from chain.errors import Rejected
 
@@ -23,8 +24,6 @@ from .subscriptions import BlockEvents, Hub, Subscription
 
 CLOSE_SLOW = 4008
 """Close code for a reader that was too slow."""
-CLOSE_AWAY = 1001
-"""Close code when the node stops (RFC 6455 §7.4.1)."""
 CALLS_MAX = 16
 """Calls of one connection in work; further ones wait unread, so nothing piles up."""
 HEARTBEAT_S = 30.0
@@ -35,6 +34,8 @@ FAREWELL_S = 5.0
 
 Socket = web.WebSocketResponse[Literal[False]]
 """A socket that leaves text as bytes: they are decoded once, as JSON."""
+
+log = logging.getLogger("colophon.rpc")
 
 
 class Outbox:
@@ -116,8 +117,8 @@ class Connection:
         self._dispatcher = dispatcher.with_methods(
             {name: replace(methods[name], function=function) for name, function in own.items()}
         )
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._farewell: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Future[None]] = set()
+        self._farewell: asyncio.Future[Any] | None = None
 
     async def run(self) -> None:
         """Serve until either side closes."""
@@ -144,7 +145,18 @@ class Connection:
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Future[None]) -> None:
+        """Close when one of our tasks broke: half a connection would look like a silent one."""
+        self._tasks.discard(task)
+        if task.cancelled() or task.exception() is None:
+            return
+        log.error("websocket_task_failed", exc_info=task.exception())
+        self._forget_all()
+        if self._farewell is None:
+            closing = self._socket.close(code=WSCloseCode.INTERNAL_ERROR, message=b"internal error")
+            self._farewell = asyncio.ensure_future(closing)
 
     async def _serve(self, raw: bytes) -> None:
         try:

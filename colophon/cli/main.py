@@ -118,7 +118,7 @@ def _explain(error: ColophonError) -> tuple[str, str]:
     if isinstance(error, Rejected):
         return error.code, error.message
     reason: Any = getattr(error, "reason", "") or getattr(error, "code", "") or "failed"
-    return str(reason), str(error)
+    return str(reason), str(getattr(error, "message", error))
 
 
 def _fail(

@@ -204,7 +204,7 @@ def query_command(method: str, query: Query, name: str) -> click.Command:
     params.append(click.Argument(["places"], nargs=-1, metavar=" ".join(words) or "[NOTHING]"))
 
     @click.pass_obj
-    def run(session: Session, places: tuple[str, ...], **values: Any) -> None:
+    def run(session: Session, /, places: tuple[str, ...], **values: Any) -> None:
         given = _given(session, shapes, values)
         open_keys = [key for key in needed if key not in given]
         if len(places) != len(open_keys):

@@ -55,10 +55,10 @@ def dev(session: Session, directory: Path, listen: str) -> None:
 def faucet(session: Session, address: str, amount: str) -> None:
     """Give an ADDRESS money of a development network (AMOUNT in ncolo, or with `colo`)."""
     from colophon.client import Client
-    from colophon.flows import parse_money
+    from colophon.amounts import parse_amount
 
     with Client(session.node_url()) as client:
-        result = client.call("dev.faucet", address=address, amount=str(parse_money(amount)))
+        result = client.call("dev.faucet", address=address, amount=str(parse_amount(amount)))
         session.show(result)
 
 

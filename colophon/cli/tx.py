@@ -6,13 +6,14 @@ from the fields. ``tx submit`` takes any transaction as JSON.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from inspect import cleandoc
 from typing import Any
 
 import click
 
 from chain.errors import Rejected
-from chain.fields import fields_of, json_names, optional_of, split_annotation
+from chain.fields import fields_of, json_names
 from chain.json_form import defaults_of
 from colophon.amounts import parse_amount
 from state.families import REGISTRY
@@ -44,15 +45,15 @@ def shapes_of(message: type[Message]) -> dict[str, Shape]:
 
 def message_command(tag: str, message: type[Message], name: str) -> click.Command:
     """Return the subcommand that sends one message."""
-    shapes, kinds, defaults = shapes_of(message), fields_of(message), defaults_of(message)
+    shapes, defaults = shapes_of(message), defaults_of(message)
     params: list[click.Parameter] = []
     for field, attribute in json_names(message).items():
-        optional = optional_of(split_annotation(kinds[attribute])[0]) is not None
-        required = attribute not in defaults and not optional and not shapes[field].is_list
-        params.append(shapes[field].option(flag_of(message, field), required=required))
+        shape = shapes[field]
+        required = attribute not in defaults and not shape.may_be_absent
+        params.append(shape.option(flag_of(message, field), required=required))
 
     @click.pass_obj
-    def run(session: Session, **values: Any) -> None:
+    def run(session: Session, /, **values: Any) -> None:
         sending = take_sending(values)
         form = form_of(tag, message, values, session)
         run_forms(session, [form], sending)
@@ -81,9 +82,15 @@ def form_of(
             form[field] = [part for text in value for part in _messages(text)]
         elif value is not None and value != ():
             form[field] = shape.form(value, resolve)
-        elif shape.is_list and names[field] not in defaults:
-            if optional_of(split_annotation(fields_of(message)[names[field]])[0]) is None:
-                form[field] = []
+        elif shape.is_flag and names[field] not in defaults:
+            flag = flag_of(message, field)
+            raise click.UsageError(f"Missing option '{flag}' or '--no-{flag[2:]}'.")
+        elif shape.is_denom and names[field] not in defaults:
+            form[field] = "ncolo"
+        elif field == "denoms":
+            form[field] = ["ncolo"]
+        elif shape.is_list and names[field] not in defaults and not shape.optional:
+            form[field] = []
     return form
 
 
@@ -155,7 +162,7 @@ SUBMIT_KEYS = frozenset({"messages", "lane", "max_fee", "tip", "valid_until"})
 @click.command("submit", params=list(sending_options()))
 @click.argument("file")
 @click.pass_obj
-def submit(session: Session, file: str, **values: Any) -> None:
+def submit(session: Session, /, file: str, **values: Any) -> None:
     """Send the transaction in a JSON file (`-` reads standard input).
 
     The file holds {"messages": [{"type": "ip.register", …}], "lane": 0, "tip": "0",
@@ -171,10 +178,11 @@ def submit(session: Session, file: str, **values: Any) -> None:
         raise Rejected(
             "tx/UnknownKey", f"{file}: unknown {unknown[0]}; known are {', '.join(SUBMIT_KEYS)}"
         )
-    for key, default, read in (
-        ("lane", 0, int), ("tip", 0, _money), ("valid_until", 0, _moment), ("max_fee", None, _money)
-    ):  # fmt: skip
-        if values[f"sending_{key}"] == default and form.get(key) is not None:
+    readers: dict[str, Callable[[Any], int]] = {
+        "lane": int, "tip": _money, "valid_until": _moment, "max_fee": _money,
+    }  # fmt: skip
+    for key, read in readers.items():
+        if not values[f"sending_{key}"] and form.get(key) is not None:
             values[f"sending_{key}"] = read(form[key])
     messages = [item if isinstance(item, dict) else {"type": item} for item in form["messages"]]
     run_forms(session, messages, take_sending(values))

@@ -41,6 +41,7 @@ class Shape:
         bare, extras = split_annotation(kind)
         metas = list(_metas(kind))
         inner = optional_of(bare)
+        self.optional = inner is not None
         if inner is not None:
             metas += _metas(inner)
             bare, more = split_annotation(inner)
@@ -69,6 +70,16 @@ class Shape:
     def is_record(self) -> bool:
         """Whether the value is an object."""
         return isinstance(self.bare, type) and issubclass(self.bare, Record) and not self.is_blob
+
+    @property
+    def is_denom(self) -> bool:
+        """Whether it is a denomination; ncolo is meant where none is given."""
+        return bool(self.extras.get("denom")) and not self.optional
+
+    @property
+    def may_be_absent(self) -> bool:
+        """Whether the command line supplies something where nothing is given."""
+        return self.optional or self.is_list or self.is_denom
 
     @property
     def is_blob(self) -> bool:
@@ -103,7 +114,7 @@ class Shape:
         plain = {
             "an id": self.extras.get("id"),
             "amount: 1500 or 1.5colo": self.extras.get("amount"),
-            "ncolo, token/tok1… or royalty/ip1…": self.extras.get("denom"),
+            "ncolo (default), token/tok1… or royalty/ip1…": self.extras.get("denom"),
             "text or @FILE, erasable": self.is_blob,
             "0x hex, or @FILE for its SHA-256": self.is_hash,
             "0x hex or @FILE": self.bare is bytes,
@@ -121,24 +132,29 @@ class Shape:
         if self.is_list:
             return Shape(self.name, self.item).metavar
         words = {
-            "ID": self.extras.get("kinds") or self.extras.get("id"), "DENOM": self.extras.get("denom"),
-            "AMOUNT": self.extras.get("amount"), "JSON": self.is_record(), "HEX": self.bare is bytes,
+            "ID": self.extras.get("kinds") or self.extras.get("id"),
+            "DENOM": self.extras.get("denom"),
+            "AMOUNT": self.extras.get("amount"),
+            "JSON": self.is_record(),
+            "HEX": self.bare is bytes,
             "INTEGER": self.bare is int,
-        }  # fmt: skip
+        }
         return next((word for word, holds in words.items() if holds), "TEXT")
 
     def option(self, flag: str, *, required: bool) -> click.Option:
         """Return the option that takes this field."""
         secondary = f"/--no-{flag[2:]}" if self.is_flag else ""
-        repeatable = self.is_list
+        more: dict[str, Any] = {"metavar": self.metavar} if self.metavar else {}
+        if self.is_flag:
+            more["default"] = None  # a flag that is not given says nothing
+        if self.choices:
+            more["type"] = click.Choice(self.choices, case_sensitive=False)
         return click.Option(
             [flag + secondary, f"field_{self.name}"],
-            required=required,
-            multiple=repeatable,
-            default=None,
-            type=click.Choice(self.choices, case_sensitive=False) if self.choices else None,
-            metavar=self.metavar,
+            required=required and not self.is_flag,
+            multiple=self.is_list,
             help=self.describe() or None,
+            **more,
         )
 
     def form(self, value: Any, resolve: Resolve) -> Any:
@@ -212,7 +228,11 @@ class Shape:
             return any(PREFIX[Kind(kind)] == match[1] for kind in kinds)
         if self.choices:
             return part in self.choices
-        return bool(self.extras.get("amount")) and part[:1].isdecimal()
+        if part.startswith("0x"):
+            return self.bare is bytes and not self.extras
+        if part[:1].isdecimal():
+            return bool(self.extras.get("amount"))
+        return 0 in (self.extras.get("kinds") or ())
 
 
 def _metas(kind: Any) -> list[msgspec.Meta]:

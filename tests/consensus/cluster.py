@@ -33,6 +33,7 @@ from consensus.effects import (
     Effect,
     Finalize,
     Persist,
+    ProveEpochEnd,
     ReportEvidence,
     Request,
     Send,
@@ -58,7 +59,7 @@ from consensus.events import (
     TransactionsAvailable,
 )
 from consensus.journal import JournalRecord, VoteRecord
-from consensus.messages import Message, ProposalMessage, VoteMessage
+from consensus.messages import EpochEnded, Message, ProposalMessage, VoteMessage
 from consensus.shared import Settings
 from consensus.timers import Timer
 
@@ -99,6 +100,8 @@ class Application:
         self.headers: dict[bytes, Header] = {}
         self.proofs: dict[int, FinalityProof] = {}
         self.pool: list[SignedBody] = []
+        self.endless = False
+        """Whether there is always a transaction to take."""
         self.faulty: set[bytes] = set()
         """Blocks whose execution meets a bug here."""
 
@@ -107,6 +110,8 @@ class Application:
             below = self.headers[placement.parent_id]
             return BuiltBlock(self._filler(placement, below), [])
         transactions = [] if empty else self.pool[:10]
+        if self.endless and not empty:
+            transactions = [SignedBody(placement.view.to_bytes(8, "big"), [])]
         body = Body(placement.parent_certificate, transactions, [])
         header = make_header(GENESIS_HASH, placement, self._derive(placement, body), body)
         return BuiltBlock(Block(header, body), [[] for _ in transactions])
@@ -136,8 +141,9 @@ class Application:
             if block.id not in self.states:
                 self.execute(block)
             self.blocks.append(block)
-            included = set(map(id, block.body.transactions))
-            self.pool = [tx for tx in self.pool if id(tx) not in included]
+            if self.pool:
+                included = set(map(id, block.body.transactions))
+                self.pool = [tx for tx in self.pool if id(tx) not in included]
         self.proofs[blocks[-1].header.height] = proof
 
     def _filler(self, placement: Placement, below: Header) -> Block:
@@ -295,9 +301,15 @@ class Cluster:
         for node in self.nodes:
             self.note_pool(node)
 
+    def keep_busy(self) -> None:
+        """Give every pool an endless supply."""
+        for node in self.nodes:
+            node.app.endless = True
+            self.note_pool(node)
+
     def note_pool(self, node: Node) -> None:
         """Tell the core if its pool became empty or is no longer."""
-        has_pool = bool(node.app.pool)
+        has_pool = node.app.endless or bool(node.app.pool)
         if has_pool != node.has_pool and node.alive:
             node.has_pool = has_pool
             self._handle(node, TransactionsAvailable, available=has_pool)
@@ -376,6 +388,10 @@ class Cluster:
                 node.evidence.append(effect)
             case Sync():
                 self._later(node, self.delays.hop, lambda: self._catch_up(node))
+            case ProveEpochEnd():
+                proof = node.app.proofs.get((effect.epoch + 1) * self.params.epoch_length)
+                if proof is not None:
+                    self._send(node, self.nodes[effect.peer[0]], EpochEnded(proof))
             case Stop():
                 node.stopped = effect.reason
             case _:
@@ -442,7 +458,7 @@ class Cluster:
     def _catch_up(self, node: Node) -> None:
         """Copy what the best living node has and can prove by a block's own finalization."""
         best = max(
-            (other for other in self.nodes if other.alive and other is not node),
+            (other for other in self.nodes if other.alive),
             key=lambda other: len(other.app.blocks),
         )
         wanted = [height for height in best.app.proofs if height > len(node.app.blocks)]
@@ -475,7 +491,6 @@ class Cluster:
             base_time_ms=GENESIS_TIME_MS if base is None else base.header.time_ms,
             seed=leader_seed(GENESIS_HASH, epoch, seed_id),
             base_has_transactions=base is not None and bool(base.body.transactions),
-            proof=None if base is None else app.proofs[base.header.height],
         )
         head = None
         if len(app.blocks) > epoch * length:

@@ -87,7 +87,7 @@ def test_a_transaction_wakes_an_idle_network() -> None:
 def test_any_constant_delay_up_to_ten_delta_finalises(hop_ms: int, busy: bool) -> None:
     cluster = Cluster([1] * 4, delays=Delays(hop=hop_ms))
     if busy:
-        cluster.submit(100_000)
+        cluster.keep_busy()
 
     cluster.run_to_height(40, limit_ms=400_000)
 
@@ -98,7 +98,7 @@ def test_a_dead_leader_costs_a_view_not_the_chain() -> None:
     cluster = Cluster([1] * 4)
     cluster.run_to_height(3, limit_ms=20_000)
     cluster.crash(cluster.nodes[2])
-    cluster.submit(10_000)
+    cluster.keep_busy()
 
     cluster.run_to_height(60, limit_ms=60_000)
 
@@ -145,7 +145,7 @@ def test_fillers_gather_the_finalization_that_the_boundary_block_lost() -> None:
 @pytest.mark.parametrize("epoch_length", [6, 100_000])
 def test_restarted_nodes_keep_their_promises(epoch_length: int) -> None:
     cluster = Cluster([1] * 4, params(epoch_length=epoch_length), Delays(hop=7, sync=4, execute=3))
-    cluster.submit(100_000)
+    cluster.keep_busy()
     for number in range(24):
         node = cluster.nodes[number % 4]
         cluster.run_for(37 + 13 * number)
@@ -163,7 +163,7 @@ def test_restarted_nodes_keep_their_promises(epoch_length: int) -> None:
 @pytest.mark.parametrize("pause_ms", [3, 11, 17, 23, 29, 41, 57, 101])
 def test_all_nodes_may_crash_in_one_instant(pause_ms: int) -> None:
     cluster = Cluster([1] * 4, params(epoch_length=9), Delays(hop=7, sync=4, execute=3))
-    cluster.submit(100_000)
+    cluster.keep_busy()
     cluster.run_to_height(2, limit_ms=20_000)
     for _ in range(6):
         cluster.run_for(600 + pause_ms)
@@ -181,7 +181,7 @@ def test_all_nodes_may_crash_in_one_instant(pause_ms: int) -> None:
 
 def test_a_node_that_was_away_catches_up() -> None:
     cluster = Cluster([1] * 4, params(epoch_length=50))
-    cluster.submit(100_000)
+    cluster.keep_busy()
     cluster.run_to_height(5, limit_ms=20_000)
     cluster.crash(cluster.nodes[3])
     cluster.run_for(30_000)
@@ -197,7 +197,7 @@ def test_a_node_that_was_away_catches_up() -> None:
 
 def test_a_lost_journal_is_quarantined_and_released() -> None:
     cluster = Cluster([1] * 4)
-    cluster.submit(100_000)
+    cluster.keep_busy()
     cluster.run_to_height(10, limit_ms=20_000)
     node = cluster.nodes[1]
     cluster.crash(node)
@@ -218,7 +218,7 @@ def test_a_lost_journal_is_quarantined_and_released() -> None:
 
 def test_an_old_journal_stops_the_start() -> None:
     cluster = Cluster([1] * 4, Cluster([1]).params)
-    cluster.submit(100_000)
+    cluster.keep_busy()
     cluster.run_to_height(3, limit_ms=20_000)
     node = cluster.nodes[1]
     older = node.synced
@@ -282,7 +282,7 @@ def test_a_block_that_nobody_can_execute_is_nullified() -> None:
 
 def test_a_slow_execution_suspends_giving_up() -> None:
     cluster = Cluster([1] * 4, delays=Delays(hop=10, execute=900))
-    cluster.submit(100_000)
+    cluster.keep_busy()
 
     cluster.run_to_height(20, limit_ms=40_000)
 
@@ -293,7 +293,7 @@ def test_a_slow_execution_suspends_giving_up() -> None:
 
 def test_lost_certificates_and_votes_are_sent_again() -> None:
     cluster = Cluster([1] * 4)
-    cluster.submit(100_000)
+    cluster.keep_busy()
     count = 0
 
     def deliver(source: int, target: int, message: Message) -> bool:

@@ -14,6 +14,7 @@ import aiohttp
 import msgspec
 import pytest
 
+from chain.errors import Corruption
 from chain.ids import format_id
 from rpc.event_methods import EventFilter
 from rpc.limits import Limits
@@ -400,6 +401,24 @@ async def read_all(reader: asyncio.StreamReader) -> bytes:
             break
     reader._keep.close()  # type: ignore[attr-defined]  # see raw_socket
     return words
+
+
+def test_a_connection_whose_replay_breaks_is_closed_as_an_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(self: Hub, height: int) -> BlockEvents:
+        raise Corruption("a row is missing")
+
+    async def check(node: Serving, socket: Socket) -> None:
+        await subscribe(socket, from_height=1)
+        message = await socket.receive()
+
+        assert message.type is aiohttp.WSMsgType.CLOSE
+        assert socket.close_code == 1011
+
+    monkeypatch.setattr(Hub, "block", broken)
+    serve(check)
+    assert "a row is missing" in caplog.text
 
 
 # --- the queue --------------------------------------------------------------------------------

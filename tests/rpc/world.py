@@ -208,7 +208,7 @@ class World:
 
     def listen(self, listener: Callable[[FinalBlock], None]) -> Callable[[], None]:
         self.listeners.append(listener)
-        return lambda: self.listeners.remove(listener) if listener in self.listeners else None
+        return lambda: self.listeners.remove(listener)
 
     def counters(self) -> dict[str, float]:
         return self.counted

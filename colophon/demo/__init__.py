@@ -1,0 +1,1 @@
+"""``colophon demo``: the main job on real input, told as a story."""
