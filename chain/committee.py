@@ -13,7 +13,7 @@ from typing import Annotated
 
 import msgspec
 
-from .codec import U64, Record, encode
+from .codec import Record, encode
 from .crypto import require_public_key
 from .errors import Rejected
 from .genesis import POWER_MAX, Genesis

@@ -7,7 +7,7 @@ case, messages and events objects with a ``type`` (docs/protocol.md, section J-s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from functools import cache, lru_cache
 from inspect import cleandoc
@@ -405,3 +405,23 @@ def _bytes_schema(extras: dict[str, Any]) -> dict[str, Any]:
         prefixes = "|".join(PREFIX[Kind(kind)] for kind in sorted(extras["kinds"]))
         return {"title": "id", "type": "string", "pattern": f"^({prefixes})1[0-9a-z]{{{40}}}$"}
     return {"title": "hex", "type": "string", "pattern": "^0x([0-9a-f]{2})*$"}
+
+
+# --- details of refusals -----------------------------------------------------------------------
+
+
+def plain_details(details: Mapping[str, object]) -> dict[str, Any]:
+    """Return details as JSON values: bytes as hex, large integers as text."""
+    return {name: _plain_detail(value) for name, value in details.items()}
+
+
+def _plain_detail(value: object) -> Any:
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) <= SAFE_INTEGER else str(value)
+    if isinstance(value, list | tuple):
+        return [_plain_detail(item) for item in value]
+    return str(value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import TypeVar
 
 from chain.application import Built, Job, Placement, finish, placement_of
 from chain.block import Block
@@ -31,6 +32,8 @@ from .signatures import SignatureWorkers, items_of
 
 STEP_TRANSACTIONS = 64
 """Transactions looked at between two yields: about 2 ms, or one chunk of signatures."""
+
+T = TypeVar("T")
 
 Finalised = Callable[[Block, list[Transaction], Executed], None]
 
@@ -196,14 +199,7 @@ class NodeApplication:
             candidate = self._candidate(block)
             rows = self._rows(candidate, its_proof)
             await loop.run_in_executor(None, self.machine.write, rows)
-            steps = self.machine.adopt(block.id)
-            while True:
-                try:
-                    next(steps)
-                except StopIteration as stop:
-                    executed: Executed = stop.value
-                    break
-                await asyncio.sleep(0)
+            executed = await run_steps(self.machine.adopt(block.id))
             self._adopted(block, candidate.transactions, executed)
         last = blocks[-1].header
         if last.height % self.machine.params.epoch_length == 0:
@@ -276,6 +272,17 @@ class NodeApplication:
             finalization=finalization,
             has_transactions=bool(block.body.transactions),
         )
+
+
+async def run_steps(job: Job[T]) -> T:
+    """Run a job to its end, letting the loop serve others between its steps."""
+    while True:
+        try:
+            next(job)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        await asyncio.sleep(0)
 
 
 def _require_all(waiting: Future[list[bool]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from chain.block import Block
 from chain.vote import VoteKind
 
 from .effects import Broadcast, Certify, SetAside, StopCertify
@@ -60,7 +59,6 @@ def _begin(shared: Shared, entry: Entry) -> bool:
     if not shared.is_executed(parent_id):
         return False
     entry.execution = Execution.RUNNING
-    entry.since_ms = shared.now_ms
     shared.emit(Certify(block))
     return True
 
@@ -105,16 +103,28 @@ def _pass_on(shared: Shared, round_: Round, entry: Entry, block_id: bytes) -> bo
         and VoteKind.FINALIZE not in round_.promised
     )
     if may_finalize and entry.block is not None:
-        vote = cast(
-            shared, VoteKind.FINALIZE, round_.view, block_id, beside=_block_record(entry.block)
-        )
+        bodies = _bodies_to_journal(shared, entry)
+        vote = cast(shared, VoteKind.FINALIZE, round_.view, block_id, beside=bodies)
         shared.emit_durable(Broadcast(VoteMessage(vote)))
         _note_attachments(shared, round_, block_id)
     return True
 
 
-def _block_record(block: Block) -> list[JournalRecord]:
-    return [BlockRecord(block.header, block.body)]
+def _bodies_to_journal(shared: Shared, entry: Entry) -> list[JournalRecord]:
+    """Return records of the block and of every un-finalised ancestor that has none yet.
+
+    Whoever signs FINALIZE makes a view unskippable, so it must be able to serve all that is
+    needed to finalise it after a crash of everybody. An ancestor lacks a record if this node
+    gave its view up before it was notarized.
+    """
+    records: list[JournalRecord] = []
+    below: Entry | None = entry
+    while below is not None and below.header.view > shared.head.view:
+        if below.block is not None and not below.is_journalled:
+            below.is_journalled = True
+            records.append(BlockRecord(below.block.header, below.block.body))
+        below = shared.entries.get(below.header.parent_id)
+    return records
 
 
 def _note_attachments(shared: Shared, round_: Round, block_id: bytes) -> None:

@@ -62,6 +62,7 @@ RULES: tuple[Rule, ...] = (
     proposing.propose,  # C2
     voting.vote,  # C3
     voting.nullify,  # C6
+    voting.clear_way,  # C6
 )
 """In the order in which they are tried; each tells whether it changed anything."""
 

@@ -70,7 +70,23 @@ class FinalisedRecord(Record, tag="finalised"):
     block_id: Hash
 
 
-JournalRecord = VoteRecord | BlockRecord | AttachmentsRecord | CertificateRecord | FinalisedRecord
+class QuarantineRecord(Record, tag="quarantine"):
+    """Promises from before this record may be missing; a vote after it says they bind no more.
+
+    So a restart does not shorten a quarantine. The host zeroes the guard when this is synced.
+    """
+
+    epoch: U64
+
+
+JournalRecord = (
+    VoteRecord
+    | BlockRecord
+    | AttachmentsRecord
+    | CertificateRecord
+    | FinalisedRecord
+    | QuarantineRecord
+)
 
 
 class _Payload(Record):

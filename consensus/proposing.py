@@ -16,7 +16,7 @@ from .promises import cast, parent_certificate
 from .retry import want_view
 from .shared import DEPTH_MAX, Anchor, Round, Shared, Verdict
 from .timers import Timer
-from .views import find_parent, is_boundary
+from .views import find_parent, is_boundary, is_certifying
 
 
 def propose(shared: Shared) -> bool:
@@ -29,8 +29,7 @@ def propose(shared: Shared) -> bool:
         return False
     parent, missing = find_parent(shared, view)
     if parent is None:
-        unknown = shared.rounds.get(missing)
-        if unknown is None or unknown.notarized_id is None:
+        if missing > shared.head.view and not _is_on_its_way(shared, missing):
             want_view(shared, missing)
         return False
     due_ms = shared.pace.propose_at_ms(shared.parent_seen_ms, shared.idle)
@@ -89,6 +88,13 @@ def on_build_failed(shared: Shared, view: int, tx_id: bytes | None) -> None:
     round_ = shared.rounds.get(view)
     if round_ is not None and not round_.promised:
         round_.build_failed = True
+
+
+def _is_on_its_way(shared: Shared, view: int) -> bool:
+    """Tell whether the block of a view only has to be certified here."""
+    round_ = shared.rounds.get(view)
+    block_id = None if round_ is None else round_.notarized_id
+    return block_id is not None and is_certifying(shared, block_id)
 
 
 def _place(shared: Shared, parent: Anchor) -> Placement:

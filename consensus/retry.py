@@ -136,14 +136,15 @@ def entering_certificate(shared: Shared) -> Certificate | None:
 
 
 def on_view_request(shared: Shared, peer: Peer, view: int) -> None:
-    """C9: answer with every certificate of the view, else with my own votes for it."""
+    """C9: answer with every certificate of the view and, if none decides it, with my votes."""
     if not shared.answered.allow((peer, "view", view), shared.now_ms):
         return
     round_ = shared.rounds.get(view)
     certificates = [] if round_ is None else [c for c in round_.book.certificates if c is not None]
     for certificate in certificates:
         shared.emit(Send(peer, CertificateMessage(certificate)))
-    if not certificates:
+    # A notarization alone does not decide: my NULLIFY may be what a nullification lacks.
+    if all(certificate.kind == VoteKind.NOTARIZE for certificate in certificates):
         for vote in durable_votes(shared, view):
             shared.emit(Send(peer, VoteMessage(vote)))
     if shared.finalization is not None and shared.finalization.view > view:

@@ -91,15 +91,15 @@ class Anchor:
 class Entry:
     """A block of this epoch whose id somebody vouched for."""
 
-    __slots__ = ("block", "execution", "header", "since_ms")
+    __slots__ = ("block", "execution", "header", "is_journalled")
 
     def __init__(self, header: Header, block: Block | None) -> None:
         self.header = header
         self.block = block
         """None while only the header is known, or if the store has it."""
         self.execution = Execution.NONE
-        self.since_ms = 0
-        """When its execution began."""
+        self.is_journalled = False
+        """Whether its body is in the journal, so that no crash of all nodes can lose it."""
 
     def anchor(self, block_id: bytes) -> Anchor:
         """Return the block as a parent."""
@@ -187,7 +187,8 @@ class Shared:
         self.journal_lost = False
         self.journal_view = 0
         """Newest view of this epoch with a vote of mine in the journal at the start."""
-        self.journal_empty = True
+        self.journal_has_votes = False
+        """Whether the journal held any vote: an empty one is a new home, or a lost journal."""
         self.lookback_peers: dict[Peer, int] = {}
         """Peers that answered, and the newest finalised view each proved."""
         self.journal_votes: list[Vote] = []
@@ -321,6 +322,10 @@ class Shared:
     def note_after(self, record: JournalRecord) -> None:
         """Journal a record after the promises of this event, so that their sync is shorter."""
         self._trailing.append(record)
+
+    def persist(self, record: JournalRecord) -> None:
+        """Journal a record and have it synced."""
+        self._sync_records.append(record)
 
     def promise(self, vote: Vote, records: Iterable[JournalRecord]) -> None:
         """Journal a vote of mine with what must be durable beside it."""

@@ -12,7 +12,13 @@ from chain.vote import Vote, VoteKind, verify_vote
 from .effects import Broadcast, Send, Stop
 from .events import Peer, Started
 from .finalising import open_epoch
-from .journal import BlockRecord, CertificateRecord, JournalRecord, VoteRecord
+from .journal import (
+    BlockRecord,
+    CertificateRecord,
+    JournalRecord,
+    QuarantineRecord,
+    VoteRecord,
+)
 from .learning import keep_block, take_certificate
 from .messages import LOOKBACK_VOTES_MAX, LookbackAnswer, LookbackQuestion
 from .shared import Mode, Shared
@@ -25,26 +31,34 @@ LOOKBACK_PEERS_MAX = 256
 def on_started(shared: Shared, event: Started) -> None:
     """Take over what the store and the journal hold, then look back if others could know more."""
     open_epoch(shared, event.epoch, event.head)
-    shared.journal_lost = event.journal_lost
     replay(shared, event.journal)
     begin_lookback(shared)
+    if event.journal_lost and shared.mode is Mode.LOOKBACK and not shared.journal_lost:
+        shared.persist(QuarantineRecord(shared.epoch))
+    shared.journal_lost |= event.journal_lost
 
 
 def replay(shared: Shared, records: Iterable[JournalRecord]) -> None:
     """Restore promises, certificates and bodies of this epoch; nothing is sent (J3)."""
     for record in records:
-        shared.journal_empty = False
+        if isinstance(record, VoteRecord):
+            shared.journal_has_votes = True
+            shared.journal_lost = False
         match record:
             case VoteRecord() if record.vote.epoch == shared.epoch:
                 _restore_vote(shared, record.vote)
             case BlockRecord() if record.header.epoch == shared.epoch:
                 if record.header.view > shared.head.view:
-                    keep_block(shared, Block(record.header, record.body))
+                    block = Block(record.header, record.body)
+                    keep_block(shared, block)
+                    shared.entries[block.id].is_journalled = True
             case CertificateRecord() if record.certificate.epoch == shared.epoch:
                 certificate = record.certificate
                 if certificate.view > shared.head.view:
                     shared.round(certificate.view).book.restore(certificate)
                     take_certificate(shared, certificate)
+            case QuarantineRecord():
+                shared.journal_lost = True
             case _:
                 pass  # Of another epoch, or the host's.
 
@@ -117,7 +131,7 @@ def on_answer(shared: Shared, peer: Peer, answer: LookbackAnswer) -> None:
     view = _proved_view(shared, answer)
     if peer in shared.lookback_peers or len(shared.lookback_peers) < LOOKBACK_PEERS_MAX:
         shared.lookback_peers[peer] = view
-    if view > 0 and shared.journal_empty:
+    if view > 0 and not shared.journal_has_votes:
         shared.journal_lost = True
     if len(shared.lookback_peers) > (len(shared.committee) - 1) // 3:
         _conclude(shared)
@@ -151,7 +165,7 @@ def _question(shared: Shared) -> LookbackQuestion:
 
 
 def _is_intact(shared: Shared) -> bool:
-    return not shared.journal_lost and not shared.journal_empty
+    return shared.journal_has_votes and not shared.journal_lost
 
 
 def _is_quorum_alone(shared: Shared) -> bool:

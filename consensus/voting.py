@@ -13,7 +13,7 @@ from .proposing import finalised_height
 from .retry import want_block, want_view
 from .shared import DEPTH_MAX, Anchor, Round, Shared, Verdict
 from .timers import Timer
-from .views import is_boundary, is_certifying
+from .views import find_parent, is_boundary, is_certifying
 
 GAP_REQUESTS_MAX = 8
 """Views of a gap asked for at a time."""
@@ -74,6 +74,32 @@ def nullify(shared: Shared) -> bool:
     nullification = cast(shared, VoteKind.NULLIFY, shared.view, None)
     if not hopeless:
         shared.pace.timer_nullified()
+    shared.emit_durable(Broadcast(VoteMessage(nullification)))
+    return True
+
+
+def clear_way(shared: Shared) -> bool:
+    """C6: when my view has timed out, give up the view below that no proposal can get past.
+
+    It is neither certified here nor nullified, so nobody like me can extend it or skip it: its
+    block may be lost for ever. NULLIFY of a view I left is as safe as of my own, as long as I
+    promised no FINALIZE there; if more than a third did, they hold the block.
+    """
+    round_ = shared.rounds.get(shared.view)
+    if round_ is None or not round_.timed_out or not shared.may_sign:
+        return False
+    if VoteKind.NULLIFY not in round_.promised:
+        return False
+    parent, obstacle = find_parent(shared, shared.view)
+    if parent is not None or obstacle <= shared.head.view:
+        return False
+    below = shared.round(obstacle)
+    promised = below.promised
+    if below.notarized_id is not None and is_certifying(shared, below.notarized_id):
+        return False
+    if VoteKind.NULLIFY in promised or VoteKind.FINALIZE in promised:
+        return False
+    nullification = cast(shared, VoteKind.NULLIFY, obstacle, None)
     shared.emit_durable(Broadcast(VoteMessage(nullification)))
     return True
 

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from chain.errors import ColophonError, Rejected
-from chain.json_form import SAFE_INTEGER, Content, from_json, no_content
+from chain.json_form import Content, from_json, no_content, plain_details
 from state.queries import NotFound, Unavailable
 
 from .backend import Busy, TimedOut
@@ -170,7 +170,7 @@ class Dispatcher:
         try:
             values = bind(method, params)
         except Rejected as refusal:
-            data = {"code": refusal.code, "details": plain(refusal.details)}
+            data = {"code": refusal.code, "details": plain_details(refusal.details)}
             raise RpcError(INVALID_PARAMS, refusal.message, data) from None
         try:
             result = method.function(**values)
@@ -235,7 +235,7 @@ def bind(method: Method, params: dict[str, Any] | list[Any]) -> dict[str, Any]:
 
 def refused(refusal: Rejected, reads: bool) -> RpcError:
     """Return the error object of a refusal; ``reads``: by a method that only looks."""
-    details = plain(refusal.details)
+    details = plain_details(refusal.details)
     index = details.pop("message_index", None)
     data = {"code": refusal.code, "message_index": index, "details": details}
     kinds = ((NotFound, NOT_FOUND), (Unavailable, UNAVAILABLE), (Busy, BUSY), (TimedOut, TIMED_OUT))
@@ -248,23 +248,6 @@ def refused(refusal: Rejected, reads: bool) -> RpcError:
 
 _ABSENT = re.compile(r"/(Unknown\w*|\w*NotExists|\w*NotFound|\w*NotRegistered)$")
 """Reasons by which rules say that an object is not there; for a reader that is -32001."""
-
-
-def plain(details: Mapping[str, object]) -> dict[str, Any]:
-    """Return details as JSON values: bytes as hex, large integers as text."""
-    return {name: _plain(value) for name, value in details.items()}
-
-
-def _plain(value: object) -> Any:
-    if isinstance(value, bytes):
-        return "0x" + value.hex()
-    if isinstance(value, bool) or value is None or isinstance(value, str):
-        return value
-    if isinstance(value, int):
-        return value if abs(value) <= SAFE_INTEGER else str(value)
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value)
 
 
 def failure(identity: str | int | None, error: RpcError) -> bytes:

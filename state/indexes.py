@@ -11,6 +11,7 @@ import msgspec
 
 from chain.codec import encode
 from chain.errors import Rejected
+from chain.json_form import plain_details
 
 from . import layout
 from .module import Event, EventPlace
@@ -49,5 +50,5 @@ def _prefixed(rows: Iterable[Row]) -> Iterator[Row]:
 
 def encode_failure(refusal: Rejected) -> bytes:
     """Return the row that explains a failed transaction to people."""
-    details = msgspec.json.encode(refusal.details, enc_hook=repr).decode()
+    details = msgspec.json.encode(plain_details(refusal.details)).decode()
     return encode(layout.Failure(refusal.message, details))

@@ -398,16 +398,24 @@ class StateMachine:
         self.store.write(rows, sync=True)
 
     def adopt(self, block_id: bytes) -> Job[Executed]:
-        """Make a block whose batch is written the head; drop what can no longer be final."""
-        if self._last_diff is not None:
-            yield from self._tree.merge_in_slices(self._last_diff)
+        """Make a block whose batch is written the head; drop what can no longer be final.
+
+        All of that happens before the first yield; what follows is the rest of the tree's merge,
+        during which the tree already reads as merged. Run it to its end before the next.
+        """
         candidate = self._candidates.pop(block_id)
         executed, diff, tip = candidate.executed, candidate.diff, candidate.tip
         assert executed is not None and diff is not None and tip is not None
+        merging = None
+        if self._last_diff is not None:
+            merging = self._tree.merge_in_slices(self._last_diff)
+            next(merging, None)
         self._last_diff = diff
         self._before_head = self._before_write
         self.head = tip
         self._drop_stale(candidate.overlay.writes)
+        if merging is not None:
+            yield from merging
         return executed
 
     def _drop_stale(self, finalised: Writes) -> None:

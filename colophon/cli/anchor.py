@@ -99,7 +99,7 @@ def take_facets(output: Output, values: dict[str, Any]) -> dict[str, Any]:
 @click.option("--max-merge-delay", default="10m", show_default=True, metavar="DURATION",
               help="Longest time from taking a record to anchoring it.")  # fmt: skip
 @click.option("--writer", "writers", multiple=True, metavar="ACCOUNT/KEY",
-              help="Another account that may append, with its promise key; repeatable.")  # fmt: skip
+              help="Another account that may append, and its promise key; repeatable.")  # fmt: skip
 @click.pass_obj
 def open_log(
     output: Output, /, schema: str, retention: str, max_merge_delay: str,

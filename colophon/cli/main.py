@@ -96,11 +96,9 @@ def main(arguments: list[str] | None = None) -> None:
     # --json is accepted before and after a command.
     given = (["--json"] if json_output else []) + [item for item in given if item != "--json"]
     try:
-        app.main(args=given, prog_name="colophon", standalone_mode=False)
+        status = app.main(args=given, prog_name="colophon", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(1)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
     except click.UsageError as error:
         _fail(json_output, 2, "usage", error.format_message(), error.ctx)
     except click.ClickException as error:
@@ -111,6 +109,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(1)
     except ColophonError as error:
         _fail(json_output, 1, *_explain(error), None)
+    if isinstance(status, int) and status:
+        sys.exit(status)  # click returns the status of help that was shown for lack of a command
 
 
 def _explain(error: ColophonError) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -239,7 +240,7 @@ def dry_run(
     lines.append(f"fee {_colo(result['fee'])}  ({result['units']} units); nothing was sent")
     session.show(result, "\n".join(lines))
     if result["code"]:
-        raise click.exceptions.Exit(1)
+        sys.exit(1)
 
 
 def _simulate_flow(draft: Draft, signer: bytes, sending: Sending) -> Flow[dict[str, Any]]:

@@ -54,8 +54,8 @@ def dev(session: Session, directory: Path, listen: str) -> None:
 @click.pass_obj
 def faucet(session: Session, address: str, amount: str) -> None:
     """Give an ADDRESS money of a development network (AMOUNT in ncolo, or with `colo`)."""
-    from colophon.client import Client
     from colophon.amounts import parse_amount
+    from colophon.client import Client
 
     with Client(session.node_url()) as client:
         result = client.call("dev.faucet", address=address, amount=str(parse_amount(amount)))

@@ -6,6 +6,7 @@ from the fields. ``tx submit`` takes any transaction as JSON.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from inspect import cleandoc
 from typing import Any
@@ -169,7 +170,7 @@ def submit(session: Session, /, file: str, **values: Any) -> None:
     "max_fee": "…", "valid_until": 0}; all but messages may be left out, and options of the
     command line stand above the file's.
     """
-    text = click.get_text_stream("stdin").read() if file == "-" else f"@{file}"
+    text = sys.stdin.read() if file == "-" else f"@{file}"
     form = read_json(text)
     if not isinstance(form, dict) or not isinstance(form.get("messages"), list):
         raise Rejected("tx/NoMessages", f'{file} must hold an object with a list "messages"')

@@ -1,0 +1,127 @@
+"""A node's directory: keys, genesis, the lock, and what a running node says of itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from chain.errors import Rejected
+from colophon.home import (
+    Home,
+    new_key,
+    read_genesis,
+    read_key,
+    running_at,
+    write_genesis,
+    write_key,
+)
+from tests.state.ledger import Ledger
+
+
+@pytest.fixture
+def home(tmp_path):
+    return Home(tmp_path / "home")
+
+
+def code_of(act):
+    with pytest.raises(Rejected) as caught:
+        act()
+    return caught.value.code
+
+
+def test_a_genesis_document_comes_back_with_its_hash(tmp_path):
+    genesis = Ledger().genesis
+    path = tmp_path / "genesis.json"
+
+    write_genesis(path, genesis)
+
+    assert read_genesis(path) == genesis
+    assert read_genesis(path).hash() == genesis.hash()
+
+
+def test_a_genesis_that_is_none_is_refused_with_the_files_name(tmp_path):
+    path = tmp_path / "genesis.json"
+    assert code_of(lambda: read_genesis(path)) == "home/NoGenesis"
+    path.write_text("nonsense")
+    assert code_of(lambda: read_genesis(path)) == "home/BadGenesis"
+    write_genesis(path, Ledger().genesis)
+    form = json.loads(path.read_text())
+    path.write_text(json.dumps({**form, "version": 2}))
+
+    with pytest.raises(Rejected, match=r"genesis\.json"):
+        read_genesis(path)
+
+
+def test_a_key_comes_back_and_is_for_its_owner_only(tmp_path):
+    key, path = new_key(), tmp_path / "validator.key"
+
+    write_key(path, key)
+
+    assert read_key(path).seed == key.seed
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert code_of(lambda: write_key(path, new_key())) == "home/KeyExists"
+    assert read_key(path).seed == key.seed
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{}", '{"seed": 5}', '{"seed": "0x12"}', '{"seed": "0x' + "00" * 32 + '"}', "[]"],
+)
+def test_a_key_file_that_is_none_is_refused(tmp_path, content):
+    path = tmp_path / "validator.key"
+    path.write_text(content)
+
+    assert code_of(lambda: read_key(path)) == "home/BadKey"
+
+
+def test_a_missing_key_says_what_to_do(tmp_path):
+    with pytest.raises(Rejected, match="colophon node init"):
+        read_key(tmp_path / "absent")
+
+
+def test_a_home_is_held_by_one_process(home):
+    with home.lock():
+        other = (
+            "import sys; from pathlib import Path; from colophon.home import Home\n"
+            "with Home(Path(sys.argv[1])).lock(): pass"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", other, str(home.root)], capture_output=True, text=True
+        )
+
+    assert "home/InUse" in done.stderr
+    with home.lock():
+        pass
+
+
+def test_a_home_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    def take():
+        with Home(tmp_path / "file" / "home").lock():
+            pass
+
+    assert code_of(take) == "home/NotWritable"
+
+
+def test_a_running_node_is_found_until_its_process_is_gone(home):
+    home.root.mkdir()
+    assert running_at(home) is None
+    home.running.write_text(json.dumps({"pid": os.getpid(), "rpc": "http://127.0.0.1:1"}))
+    assert running_at(home)["rpc"] == "http://127.0.0.1:1"
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    home.running.write_text(json.dumps({"pid": gone.pid, "rpc": "http://127.0.0.1:1"}))
+
+    assert running_at(home) is None
+
+
+def test_a_torn_running_file_means_no_node(home):
+    home.root.mkdir()
+    home.running.write_text('{"pid"')
+
+    assert running_at(home) is None
