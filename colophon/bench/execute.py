@@ -34,10 +34,12 @@ from state.store import Store
 from state.tree import Tree
 
 from .measure import Report, Row, machine, measure_limit
-from .workloads import WORKLOADS
+from .workloads import WORKLOADS, Make, signer
 
 BALANCE = 10**15
 BLOCKS = 8
+SENDERS = 40_000
+"""Accounts that have keys; no workload sends more transactions than that."""
 AHEAD = 2
 """Blocks whose signatures are being checked while one is executed."""
 
@@ -92,24 +94,30 @@ class _Setup:
     def measure(self, name: str, blocks: int, progress: Callable[[str], None]) -> tuple[float, int]:
         """Return (transactions per second, units of one) of a workload."""
         workload = WORKLOADS[name]
-        first = self._sign(0, workload.make(self.genesis.hash(), 0))
-        units = REGISTRY.read(*_split(first), self.genesis.hash()).units
-        per_block = min(self.genesis.params.block_units_max // units, 10_000)
-        total = per_block * blocks
+        units = self._units(workload.make)
+        per_block = self.genesis.params.block_units_max // units
+        total = min(per_block * blocks, SENDERS)
+        if workload.setup is not None:
+            progress(f"{name}: preparing {total} senders")
+            preparing = self.genesis.params.block_units_max // self._units(workload.setup)
+            self._apply(self._sign_all(workload.setup, total), preparing)
         progress(f"{name}: signing {total} transactions")
-        setup_message = workload.setup
-        if setup_message is not None:
-            self._apply(
-                [self._sign(i, m) for i, m in enumerate(setup_message(self, total))], per_block
-            )
-        envelopes = [self._sign(i, workload.make(self.genesis.hash(), i)) for i in range(total)]
-        progress(f"{name}: {blocks} blocks of {per_block}")
+        envelopes = self._sign_all(workload.make, total)
+        progress(f"{name}: blocks of {per_block}")
         gc.collect()
         gc.freeze()
         started = time.perf_counter()
         self._apply(envelopes, per_block)
         elapsed = time.perf_counter() - started
         return total / elapsed, units
+
+    def _units(self, make: Make) -> int:
+        raw = self._sign(0, make(self.genesis.hash(), 0))
+        return REGISTRY.read(*_split(raw), self.genesis.hash()).units
+
+    def _sign_all(self, make: Make, total: int) -> list[bytes]:
+        genesis_hash = self.genesis.hash()
+        return [self._sign(number, make(genesis_hash, number)) for number in range(total)]
 
     def _sign(self, number: int, messages: list[Message]) -> bytes:
         key = signer(number)
@@ -173,11 +181,6 @@ def _certificate(block_id: bytes) -> Certificate:
     return Certificate(2, 0, 1, block_id, b"\x01", [bytes(64)])
 
 
-def signer(number: int) -> SigningKey:
-    """Return the key of the ``number``-th transaction's sender."""
-    return SigningKey((number + 1_000).to_bytes(32, "big"))
-
-
 def _split(raw: bytes) -> tuple[bytes, list[bytes]]:
     envelope = ENVELOPE.decode(raw)
     return envelope.body, envelope.signatures
@@ -187,7 +190,7 @@ def _fill(store: Store, machine: StateMachine, keys: int) -> None:
     """Write ``keys`` accounts with money, the first of them those that will send."""
     row = encode(Account(1, encode_amount(BALANCE), 0, None))
     batch: list[tuple[bytes, bytes | None]] = []
-    senders = min(keys, 60_000)
+    senders = min(keys, SENDERS)
     for number in range(keys):
         if number < senders:
             address = address_of(signer(number).public_key)
