@@ -426,6 +426,20 @@ def test_policies_and_currencies_of_one_derivative_agree() -> None:
     assert refused == "license/RoyaltyPolicyMismatch"
 
 
+def test_currencies_of_one_derivative_agree_even_where_nothing_is_paid() -> None:
+    net = Lineages()
+    silent = Terms(derivatives_allowed=True)
+    spoken = Terms(derivatives_allowed=True, currency=b"")
+    a, b, child = net.ip(), net.ip(), net.ip()
+    for ip, terms in ((a, silent), (b, spoken)):
+        net.ok(0, lm.RegisterTerms(terms))
+        net.offer(ip, rows.terms_id_of(terms))
+
+    parents = [lm.Parent(a, rows.terms_id_of(silent)), lm.Parent(b, rows.terms_id_of(spoken))]
+
+    assert refuse(net, child, *parents) == "license/CurrencyMismatch"
+
+
 def test_lap_and_lrp_never_meet_inside_one_lineage() -> None:
     net = Lineages()
     lap, lrp = net.terms(), net.terms(policy=Policy.LRP)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chain.codec import encode_amount
+from chain.codec import encode, encode_amount
 from chain.ids import Kind
 from chain.types import PERCENT
 from state.modules.bank import Send
@@ -295,6 +295,19 @@ def test_a_claim_is_limited_and_metered() -> None:
     claim = rm.Claim(ip, tokens, many, [])
     assert net.refused(0, claim) == "royalty/TooManySettlements"
     assert net.refused(0, rm.Claim(ip, [b""], many[:1], [], max_units=0)) == "tx/OutOfUnits"
+
+
+def test_counters_and_lists_have_widths_that_are_never_passed() -> None:
+    net = Lineages()
+    ip = net.ip()
+    full = rows.Vault(encode_amount(2**192 - 1), b"", b"", b"", b"")
+    net.check_every_block = False
+    net.state.rows[rows.VAULTS.prefix + ip + bytes(21)] = encode(full)
+    assert net.refused(4, rm.Pay(ip, b"", b"\1")) == "royalty/CounterOverflow"
+
+    tokens = [bytes((Kind.TOKEN,)) + n.to_bytes(20, "big") for n in range(15)]
+    net.state.rows[rows.DENOMS.prefix + ip] = encode(rows.Denoms([*tokens, b"\x09" * 21]))
+    assert net.refused(0, rm.Accept(ip, [b""])) == "royalty/TooManyDenominations"
 
 
 # --- arithmetic -------------------------------------------------------------------------------
