@@ -65,7 +65,7 @@ class World:
         placement = Placement(
             epoch=0, view=view or tip.height + 1, height=tip.height + 1, kind=0,
             parent_view=tip.height, parent_id=tip.block_id,
-            parent_certificate=None if tip.height == 0 else self.certificate(tip.height, tip.block_id),
+            parent_certificate=self.certificate(tip.height, tip.block_id) if tip.height else None,
             time_ms=tip.time_ms + later_ms, proposer_index=0,
         )  # fmt: skip
         return self.machine.make_block(placement, list(transactions), [])
