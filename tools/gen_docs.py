@@ -38,7 +38,6 @@ DOCS = Path(__file__).parents[1] / "docs"
 MARKED = re.compile(
     r"(<!-- (messages|fields|queries|commands|names|otel) ?([a-z]*) -->\n).*?(<!-- end -->)", re.S
 )
-OWN_WEIGHT = "by its lists"
 
 
 def sentence(text: str | None) -> str:
@@ -52,10 +51,16 @@ def messages(family: str) -> str:
     rows = ["| message | what it does | weight | keys written |", "|---|---|---|---|"]
     for tag, kind in REGISTRY.messages.items():
         if tag.split(".")[0] == family:
-            weight = kind.WEIGHT if "weight" not in vars(kind) else f"{kind.WEIGHT} + {OWN_WEIGHT}"
-            writes = kind.WRITES if "writes" not in vars(kind) else f"{kind.WRITES} + {OWN_WEIGHT}"
+            weight = priced(kind, "weight", kind.WEIGHT)
+            writes = priced(kind, "writes", kind.WRITES)
             rows.append(f"| `{tag}` | {sentence(kind.__doc__)} | {weight} | {writes} |")
     return "\n".join(rows)
+
+
+def priced(kind: type[Message], method: str, base: int) -> str:
+    """Return a constant, or where lists decide the constant and how it grows."""
+    grows = vars(kind).get(method)
+    return str(base) if grows is None else f"{base} and more: {sentence(grows.__doc__)}"
 
 
 def fields(family: str) -> str:
@@ -123,9 +128,14 @@ def type_name(name: str, kind: Any) -> str:
         "duration, ms": shape.is_duration,
         "Unix ms": shape.is_time,
         "integer": shape.bare is int,
-        f"object {{{', '.join(json_names(shape.bare)) if shape.is_record() else ''}}}": shape.is_record(),
+        record_name(shape.bare) if shape.is_record() else "": shape.is_record(),
     }
     return next(word for word, holds in words.items() if holds)
+
+
+def record_name(record: type[Record]) -> str:
+    """Return a record as an object of its fields."""
+    return f"object {{{', '.join(json_names(record))}}}"
 
 
 def limit_of(kind: Any) -> int | None:
