@@ -270,6 +270,7 @@ def find_receipt(path: Path, number: int) -> Receipt:
     paths = batch_paths(path) if path.is_dir() else [path]
     left = number
     for batch in paths:
+        read_head(batch)
         lines = list(_short_lines(batch))
         if left < len(lines):
             return _receipt(batch, left, lines)

@@ -18,7 +18,6 @@ from chain.committee import Committee, genesis_committee
 from chain.errors import Corruption, Misuse, Rejected
 from chain.finality import FinalityProof
 from chain.genesis import Genesis
-from chain.hashing import EMPTY_ROOT
 from chain.header import HEADER, Header
 from chain.ids import NCOLO
 from chain.state_proof import StateProof
@@ -29,6 +28,7 @@ from .executor import Environment, Executed, Executor
 from .headers import Tip, base_fee_above, derive, require_derived
 from .indexes import block_rows
 from .modules.account import ACCOUNTS, Account, balance_of, next_seq
+from .opening import head_row, open_database
 from .overlay import Overlay, Writes
 from .registry import Registry, Transaction
 from .store import KeyValueStore
@@ -92,10 +92,7 @@ class StateMachine:
         # header names. ``_before_head`` reads the store as it was then.
         self._before_head: Callable[[bytes], bytes | None] | None = None
         self._before_write: Callable[[bytes], bytes | None] | None = None
-        if store.get(layout.META_HEAD) is None:
-            self._write_genesis()
-        self._require_own_database()
-        self.head = self._read_head()
+        self.head = open_database(store, genesis, self.executor)
         self._tree = Tree.build(self.state_pairs())
         if self._tree.root != self.head.state_root:
             raise Corruption(
@@ -103,50 +100,7 @@ class StateMachine:
                 f"{self.head.state_root.hex()}; run `colophon node check`"
             )
 
-    # --- opening ------------------------------------------------------------------------------
-
-    def _write_genesis(self) -> None:
-        overlay = Overlay(lambda _: None)
-        self.executor.genesis(overlay, self.genesis)
-        tree = Tree.build(
-            (key, value) for key, value in overlay.writes.items() if value is not None
-        )
-        head = layout.Head(
-            0, self.genesis_hash, self.genesis.time_ms, self.params.base_fee_genesis, 0,
-            tree.root, EMPTY_ROOT,
-        )  # fmt: skip
-        rows: list[tuple[bytes, bytes | None]] = [
-            (layout.STATE + key, value) for key, value in overlay.writes.items()
-        ]
-        rows.append((layout.META_SCHEMA, encode(layout.SchemaRow(layout.SCHEMA))))
-        rows.append((layout.META_GENESIS, encode(self.genesis)))
-        rows.append((layout.META_HEAD, encode(head)))
-        self.store.write(rows, sync=True)
-
-    def _require_own_database(self) -> None:
-        schema = self.store.get(layout.META_SCHEMA)
-        version = layout.SCHEMA_ROW.decode_own(schema).version if schema else 0
-        if version != layout.SCHEMA:
-            raise Rejected(
-                "store/Schema",
-                f"the database has schema {version}, this release reads {layout.SCHEMA}: "
-                "start the release that wrote it, or `colophon node reset --keep-keys`",
-            )
-        if self.store.get(layout.META_GENESIS) != encode(self.genesis):
-            raise Rejected(
-                "store/OtherNetwork",
-                "the database belongs to another genesis than the one in this home",
-            )
-
-    def _read_head(self) -> Tip:
-        raw = self.store.get(layout.META_HEAD)
-        if raw is None:
-            raise Corruption("the database has no head row")
-        row = layout.HEAD.decode_own(raw)
-        return Tip(
-            row.block_id, row.height, row.time_ms, row.base_fee, row.units, row.state_root,
-            row.receipts_root,
-        )  # fmt: skip
+    # --- reading ------------------------------------------------------------------------------
 
     def state_pairs(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield every key and value under the root, in key order."""
@@ -155,8 +109,6 @@ class StateMachine:
 
     def _read_state(self, key: bytes) -> bytes | None:
         return self.store.get(layout.STATE + key)
-
-    # --- reading transactions -----------------------------------------------------------------
 
     def read_transaction(self, signed: SignedBody) -> Transaction:
         """Return a transaction that passes every check its bytes allow; raises ``Rejected``."""
@@ -449,14 +401,6 @@ class StateMachine:
                 "state/NotProvableYet", "the node has just started; ask again after a block"
             )
         return self._before_head(layout.STATE + key), prove(self._tree, key)
-
-
-def head_row(tip: Tip) -> layout.Head:
-    """Return the row that names the head."""
-    return layout.Head(
-        tip.height, tip.block_id, tip.time_ms, tip.base_fee, tip.units, tip.state_root,
-        tip.receipts_root,
-    )  # fmt: skip
 
 
 def transaction_bytes(tx: Transaction) -> int:

@@ -26,9 +26,10 @@ from chain.transaction import ENVELOPE, Body, sign_body
 from colophon.signatures import SignatureWorkers, default_workers, items_of
 from state import layout
 from state.families import MODULES, REGISTRY
-from state.machine import StateMachine, head_row
+from state.machine import StateMachine
 from state.module import Message
 from state.modules.account import ACCOUNTS, SUPPLIES, Account, Supply
+from state.opening import head_row
 from state.registry import Transaction
 from state.store import Store
 from state.tree import Tree

@@ -13,7 +13,7 @@ NCOLO_FIELDS = frozenset(
 """Amounts that are always in ncolo."""
 AMOUNT_FIELDS = frozenset(
     {"amount", "net", "minting_fee", "received", "inflow", "outflow", "claimed", "accrued",
-     "entitled", "settled", "fee", "rev_ceiling", "derivative_rev_ceiling"}
+     "entitled", "due", "settled", "fee", "rev_ceiling", "derivative_rev_ceiling"}
 )  # fmt: skip
 """Amounts in the denomination (``denom`` or ``currency``) of the same object."""
 TIME_FIELDS = frozenset({"from", "to", "last_to", "closed_at", "expires_at", "created_at",

@@ -57,9 +57,10 @@ def test_the_python_examples_run(node: Node, monkeypatch, capsys, name):
     names: dict[str, object] = {"__name__": "docs"}
     code = "\n".join(blocks(name, "python"))
 
-    exec(compile(code, f"docs/{name}.md", "exec"), names)
-
-    names["client"].close()  # type: ignore[attr-defined]  # every page makes a client
+    try:
+        exec(compile(code, f"docs/{name}.md", "exec"), names)
+    finally:
+        names["client"].close()  # type: ignore[attr-defined]  # every page makes a client
 
 
 @pytest.mark.parametrize("name", PAGES)
