@@ -34,4 +34,3 @@ from .wallet import Signed as Signed
 from .wallet import Wallet as Wallet
 
 __version__: str
-

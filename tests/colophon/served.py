@@ -79,9 +79,12 @@ class Node:
         return Client(self.url)
 
 
-def colophon(*arguments: str, home: Path, node: str = "127.0.0.1:1", stdin: str = "") -> Any:
+def colophon(
+    *arguments: str, home: Path, node: str = "127.0.0.1:1", stdin: str = "",
+    passphrase: str = PASSPHRASE,
+) -> Any:  # fmt: skip
     """Run the command line in this process; returns click's result."""
-    runner = CliRunner(env={"COLOPHON_PASSPHRASE": PASSPHRASE})
+    runner = CliRunner(env={"COLOPHON_PASSPHRASE": passphrase})
     given = ["--home", str(home), "--node", node, *arguments]
     runner_main = _Entry()
     return runner.invoke(runner_main, given, input=stdin)  # type: ignore[arg-type]  # see _Entry

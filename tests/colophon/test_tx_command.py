@@ -28,6 +28,7 @@ from colophon.cli.sending import CREATES
 from colophon.cli.tx import command as tx
 from colophon.cli.values import Shape, parse_time
 from colophon.home import write_key
+from rpc.backend import Simulated
 from state.families import REGISTRY
 from state.modules.bank import Output
 from state.modules.license.messages import Parent
@@ -189,17 +190,29 @@ def test_known_terms_are_named_although_nothing_happens(node: Node, home: Path):
     assert again["created"] == first["created"]
 
 
-def test_a_dry_run_sends_nothing_and_needs_no_passphrase(node: Node, home: Path, monkeypatch):
-    monkeypatch.setenv("COLOPHON_PASSPHRASE", "wrong")
-
+def test_a_dry_run_sends_nothing_and_needs_no_passphrase(node: Node, home: Path):
     done = colophon(
         "tx", "send", "--from", "alice", "--to", "bob", "--amount", "5", "--dry-run",
-        home=home, node=node.url,
+        home=home, node=node.url, passphrase="wrong",
     )  # fmt: skip
 
     assert done.exit_code == 0, done.stderr
     assert "would succeed" in done.stdout and "nothing was sent" in done.stdout
     assert node.world.machine.next_seq(address_of(ALICE.public_key), 0) == 0
+
+
+def test_a_dry_run_of_what_would_fail_is_exit_code_1(node: Node, home: Path, monkeypatch):
+    answer = Simulated(9, b"\x09", "bank/SelfSend", "cannot send to itself", 0, [])
+    monkeypatch.setattr(node.world, "simulate", lambda body: answer)
+
+    done = colophon(
+        "tx", "send", "--from", "alice", "--to", "alice", "--amount", "5", "--dry-run",
+        home=home, node=node.url,
+    )  # fmt: skip
+
+    assert done.exit_code == 1
+    assert "would fail  message 0: cannot send to itself [bank/SelfSend]" in done.stdout
+    assert "fee 9 ncolo" in done.stdout
 
 
 def test_no_wait_returns_the_id(node: Node, home: Path):

@@ -1,0 +1,214 @@
+"""One core, driven by hand: the test plays its peers, its disk, its clock and its application."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from chain.application import Built as BuiltBlock
+from chain.application import Placement
+from chain.block import Block, Proposal
+from chain.certificate import Certificate, assemble_certificate
+from chain.committee import EPOCH_ZERO_ID, LeaderSchedule, leader_seed
+from chain.header import KIND_BLOCK
+from chain.params import Params
+from chain.vote import Vote, VoteKind, vote_message
+from consensus.core import Core
+from consensus.effects import Broadcast, Effect, Persist
+from consensus.events import (
+    AnyEvent,
+    BlockVerified,
+    Built,
+    Certified,
+    Durable,
+    EpochStart,
+    MessageReceived,
+    Started,
+    TimerFired,
+)
+from consensus.journal import JournalRecord
+from consensus.messages import (
+    CertificateMessage,
+    LookbackAnswer,
+    Message,
+    ProposalMessage,
+    VoteMessage,
+)
+from consensus.shared import Settings
+from consensus.timers import Timer
+
+from .cluster import (
+    GENESIS_HASH,
+    GENESIS_TIME_MS,
+    PARAMS,
+    Application,
+    fake_sign,
+    fake_verify,
+    key_of,
+    make_committee,
+)
+
+E = TypeVar("E")
+PEER = b"peer"
+
+
+class Driver:
+    """Member ``me`` of a committee of ``size``; everything it asks for is kept in ``effects``."""
+
+    def __init__(
+        self,
+        *,
+        size: int = 4,
+        me: int = 0,
+        params: Params = PARAMS,
+        journal: tuple[JournalRecord, ...] = (),
+        journal_lost: bool = False,
+        look_back: bool = True,
+        has_pool: bool = True,
+    ) -> None:
+        self.committee = make_committee([1] * size)
+        self.me = me
+        self.now_ms = 0
+        self.effects: list[Effect] = []
+        key = key_of(me)
+        settings = Settings(GENESIS_HASH, params, key)
+        self.core = Core(settings, lambda message: fake_sign(key, message), fake_verify)
+        self.app = Application(params, self.committee)
+        seed = leader_seed(GENESIS_HASH, 0, EPOCH_ZERO_ID)
+        self.schedule = LeaderSchedule(self.committee, seed)
+        start = EpochStart(
+            epoch=0,
+            committee=self.committee,
+            base_id=GENESIS_HASH,
+            base_height=0,
+            base_time_ms=GENESIS_TIME_MS,
+            seed=seed,
+            base_has_transactions=has_pool,
+        )
+        self._handle(Started, epoch=start, head=None, journal=journal, journal_lost=journal_lost)
+        if look_back:
+            for peer in (b"p", b"q"):
+                self.receive(LookbackAnswer(0, [], None), peer=peer)
+
+    @property
+    def shared(self) -> object:
+        return self.core.shared
+
+    # Events
+
+    def _handle(self, kind: type[AnyEvent], **fields: object) -> list[Effect]:
+        event = kind(now_ms=self.now_ms, wall_ms=GENESIS_TIME_MS + self.now_ms, **fields)
+        effects = self.core.handle(event)
+        self.effects += effects
+        return effects
+
+    def receive(self, message: Message, *, peer: bytes = PEER) -> list[Effect]:
+        return self._handle(MessageReceived, peer=peer, message=message)
+
+    def fire(self, timer: Timer) -> list[Effect]:
+        """Let the time of a timer come."""
+        self.now_ms = max(self.now_ms, self.core.shared.deadlines[timer])
+        return self._handle(TimerFired, timer=timer)
+
+    def durable(self) -> list[Effect]:
+        """Report every sync that was asked for."""
+        tokens = list(self.core.shared.pending_votes)
+        return [e for token in tokens for e in self._handle(Durable, token=token)]
+
+    def verified(self, block: Block) -> list[Effect]:
+        return self._handle(BlockVerified, block_id=block.id, refusal=None)
+
+    def certified(self, block: Block) -> list[Effect]:
+        self.app.execute(block)
+        return self._handle(Certified, block_id=block.id)
+
+    def built(self, built: BuiltBlock) -> list[Effect]:
+        return self._handle(Built, view=built.block.header.view, built=built)
+
+    # What peers would say
+
+    def leader(self, view: int) -> int:
+        return self.schedule.leader(view)
+
+    def view_led_by(self, member: int) -> int:
+        return next(view for view in range(1, 9) if self.leader(view) == member)
+
+    def block(
+        self,
+        view: int,
+        *,
+        parent: Block | None = None,
+        certificate: Certificate | None = None,
+        time_ms: int | None = None,
+        busy: bool = False,
+        salt: int = 0,
+    ) -> Block:
+        """Build what the leader of a view would, over genesis or an executed parent."""
+        header = None if parent is None else parent.header
+        parent_ms = GENESIS_TIME_MS if header is None else header.time_ms
+        later_ms = max(GENESIS_TIME_MS + self.now_ms, parent_ms) + 1 + salt
+        placement = Placement(
+            epoch=0,
+            view=view,
+            height=1 if header is None else header.height + 1,
+            kind=KIND_BLOCK,
+            parent_view=0 if header is None else header.view,
+            parent_id=GENESIS_HASH if parent is None else parent.id,
+            parent_certificate=certificate,
+            time_ms=later_ms if time_ms is None else time_ms,
+            proposer_index=self.leader(view),
+        )
+        self.app.endless = busy
+        return self.app.build(placement, empty=False).block
+
+    def proposal(
+        self, block: Block, *, nullifications: list[Certificate] | None = None
+    ) -> ProposalMessage:
+        vote = self.vote(
+            block.header.proposer_index, VoteKind.NOTARIZE, block.header.view, block.id
+        )
+        attachments = [[] for _ in block.body.transactions]
+        return ProposalMessage(
+            Proposal(block.header, block.body, attachments, vote.signature, nullifications or [])
+        )
+
+    def vote(self, signer: int, kind: int, view: int, block_id: bytes | None) -> Vote:
+        message = vote_message(kind, GENESIS_HASH, 0, view, block_id)
+        return Vote(kind, 0, view, block_id, signer, fake_sign(key_of(signer), message))
+
+    def certificate(self, kind: int, view: int, block_id: bytes | None = None) -> Certificate:
+        """Return a certificate signed by everybody but me."""
+        others = [i for i in range(len(self.committee)) if i != self.me]
+        votes = {i: self.vote(i, kind, view, block_id).signature for i in others}
+        return assemble_certificate(self.committee, kind, 0, view, block_id, votes)
+
+    def learn(self, kind: int, view: int, block_id: bytes | None = None) -> list[Effect]:
+        return self.receive(CertificateMessage(self.certificate(kind, view, block_id)))
+
+    # Looking
+
+    def votes_sent(self) -> list[tuple[VoteKind, int]]:
+        """Return (kind, view) of every vote of mine that was broadcast, in order."""
+        sent = [e.message.vote for e in of(self.effects, Broadcast) if _is_vote(e)]
+        return [(VoteKind(vote.kind), vote.view) for vote in sent]
+
+
+def _is_vote(effect: Broadcast) -> bool:
+    return isinstance(effect.message, VoteMessage)
+
+
+def of(effects: list[Effect], kind: type[E]) -> list[E]:
+    """Return the effects of a kind."""
+    return [effect for effect in effects if isinstance(effect, kind)]
+
+
+def synced(effects: list[Effect]) -> list[JournalRecord]:
+    """Return the records these effects want synced."""
+    return [record for e in of(effects, Persist) if e.sync for record in e.records]
+
+
+def spoil(certificate: Certificate) -> Certificate:
+    """Return the certificate with one garbage signature."""
+    signatures = [*certificate.signatures[:-1], bytes(64)]
+    return msgspec.structs.replace(certificate, signatures=signatures)

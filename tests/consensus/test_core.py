@@ -1,0 +1,725 @@
+"""Single rules of the core, driven by hand on one member of a committee (protocol.md C1–C15)."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from chain.errors import Misuse, Rejected
+from chain.vote import VoteKind
+from consensus.effects import (
+    Blame,
+    Broadcast,
+    Build,
+    Certify,
+    Finalize,
+    Persist,
+    ProveEpochEnd,
+    ReportEvidence,
+    Request,
+    Send,
+    StopCertify,
+    VerifyBlock,
+)
+from consensus.events import (
+    BlockVerified,
+    CertifyFailed,
+    Started,
+    TimerFired,
+    TransactionsAvailable,
+)
+from consensus.journal import (
+    BlockRecord,
+    CertificateRecord,
+    QuarantineRecord,
+    VoteRecord,
+)
+from consensus.messages import (
+    BlockAnswer,
+    BlockRequest,
+    CertificateMessage,
+    LookbackAnswer,
+    LookbackQuestion,
+    ProposalMessage,
+    ViewRequest,
+    VoteMessage,
+)
+from consensus.shared import Mode
+from consensus.timers import Timer
+
+from .cluster import GENESIS_TIME_MS, PARAMS
+from .driver import PEER, Driver, of, spoil, synced
+
+NOTARIZE, NULLIFY, FINALIZE = VoteKind.NOTARIZE, VoteKind.NULLIFY, VoteKind.FINALIZE
+
+
+def follower(**options: object) -> Driver:
+    """Return the member that leads none of the views 1, 2 and 3."""
+    probe = Driver()
+    me = next(i for i in range(4) if i not in [probe.leader(view) for view in (1, 2, 3)])
+    return Driver(me=me, **options)
+
+
+def notarized(driver: Driver, view: int = 1, **options: object) -> object:
+    """Let a proposal arrive, be verified, and be notarized by the others."""
+    block = driver.block(view, **options)
+    driver.receive(driver.proposal(block))
+    driver.verified(block)
+    driver.durable()
+    driver.learn(NOTARIZE, view, block.id)
+    return block
+
+
+# C2: proposing
+
+
+def test_a_leader_builds_signs_and_sends_its_block() -> None:
+    probe = Driver()
+    driver = Driver(me=probe.leader(1))
+    build = of(driver.fire(Timer.PROPOSE), Build)[0]
+    built = driver.app.build(build.placement, empty=False)
+
+    effects = driver.built(built)
+
+    position = next(i for i, e in enumerate(effects) if isinstance(e, Persist))
+    sent = next(i for i, e in enumerate(effects) if isinstance(e, Broadcast))
+    assert position < sent
+    assert [type(record) for record in synced(effects)] == [VoteRecord]
+
+
+def test_a_leader_never_proposes_twice_in_a_view() -> None:
+    probe = Driver()
+    driver = Driver(me=probe.leader(1))
+    build = of(driver.fire(Timer.PROPOSE), Build)[0]
+    effects = driver.built(driver.app.build(build.placement, empty=False))
+    journal = tuple(synced(effects))
+
+    again = Driver(me=probe.leader(1), journal=journal, look_back=False)
+    again.fire(Timer.LOOKBACK)
+    again.fire(Timer.LOOKBACK)
+    again.fire(Timer.LOOKBACK)
+
+    assert again.core.shared.mode is Mode.ACTIVE
+    assert not of(again.effects, Build)
+
+
+def test_a_deep_leader_proposes_empty() -> None:
+    driver = Driver(me=0)
+    view, parent, certificate = 1, None, None
+    while True:
+        if driver.leader(view) == 0:
+            build = of(driver.fire(Timer.PROPOSE), Build)[-1]
+            assert build.empty == (build.placement.height > 8)
+            if build.empty:
+                break
+            parent = driver.app.build(build.placement, empty=False).block
+            driver.built(driver.app.build(build.placement, empty=False))
+        else:
+            parent = driver.block(view, parent=parent, certificate=certificate)
+            driver.receive(driver.proposal(parent))
+        certificate = driver.certificate(NOTARIZE, view, parent.id)
+        driver.receive(CertificateMessage(certificate))
+        driver.certified(parent)
+        view += 1
+
+    assert view > 8
+
+
+# C3: voting
+
+
+def test_a_good_proposal_is_verified_and_voted_for_once() -> None:
+    driver = follower()
+    block = driver.block(1)
+
+    assert of(driver.receive(driver.proposal(block)), VerifyBlock)
+    assert not of(driver.receive(driver.proposal(block)), VerifyBlock)
+    effects = driver.verified(block)
+
+    assert [type(record) for record in synced(effects)] == [VoteRecord]
+    assert driver.votes_sent() == [(NOTARIZE, 1)]
+
+
+def test_a_strangers_proposal_is_blamed() -> None:
+    driver = follower()
+    proposal = driver.proposal(driver.block(1)).proposal
+    header = msgspec.structs.replace(proposal.header, proposer_index=driver.me)
+    forged = msgspec.structs.replace(proposal, header=header)
+
+    effects = driver.receive(ProposalMessage(forged))
+
+    assert [e.code for e in of(effects, Blame)] == ["consensus/NotLeader"]
+
+
+def test_a_proposal_needs_its_leaders_signature() -> None:
+    driver = follower()
+    forged = msgspec.structs.replace(driver.proposal(driver.block(1)).proposal, signature=bytes(64))
+
+    effects = driver.receive(ProposalMessage(forged))
+
+    assert [e.code for e in of(effects, Blame)] == ["crypto/BadSignature"]
+    assert not driver.core.shared.entries
+
+
+def test_a_changed_body_is_the_senders_fault_and_the_true_one_still_counts() -> None:
+    driver = follower()
+    block = driver.block(1, busy=True)
+    proposal = driver.proposal(block)
+    body = msgspec.structs.replace(block.body, transactions=[])
+    changed = msgspec.structs.replace(proposal.proposal, body=body, attachments=[])
+
+    assert of(driver.receive(ProposalMessage(changed)), Blame)[0].code == "block/BodyMismatch"
+    assert of(driver.receive(proposal), VerifyBlock)
+
+
+def test_gap_nullifications_travel_with_the_proposal() -> None:
+    driver = follower()
+    driver.learn(NULLIFY, 2)
+    block = driver.block(3)
+    nullifications = [driver.certificate(NULLIFY, 2), driver.certificate(NULLIFY, 1)]
+
+    effects = driver.receive(driver.proposal(block, nullifications=nullifications))
+
+    assert of(effects, VerifyBlock)
+
+
+def test_a_missing_gap_is_asked_for_and_waited_for() -> None:
+    driver = follower()
+    driver.learn(NULLIFY, 2)
+    effects = driver.receive(driver.proposal(driver.block(3)))
+
+    asked = [e.message for e in of(effects, Request)]
+    assert ViewRequest(0, 1) in asked
+    assert NULLIFY not in driver.core.shared.rounds[3].promised
+    assert of(driver.learn(NULLIFY, 1), VerifyBlock)
+
+
+def test_an_invalid_block_is_nullified_at_once_and_not_held_against_the_network() -> None:
+    driver = follower()
+    block = driver.block(1)
+    driver.receive(driver.proposal(block))
+    refusal = Rejected("block/Derived", "a field differs")
+
+    driver._handle(BlockVerified, block_id=block.id, refusal=refusal)
+
+    assert driver.votes_sent() == [(NULLIFY, 1)]
+    assert driver.core.shared.pace.delta_now_ms == PARAMS.delta_ms
+
+
+@pytest.mark.parametrize(
+    ("offset_ms", "outcome"),
+    [(-10_500, "verify"), (-10_501, "nullify"), (500, "verify"), (501, "wait"), (1_000, "nullify")],
+)
+def test_block_times_are_judged_against_my_clock(offset_ms: int, outcome: str) -> None:
+    driver = follower()
+    driver.now_ms = 20_000
+    time_ms = GENESIS_TIME_MS + driver.now_ms + offset_ms
+    block = driver.block(1, time_ms=time_ms)
+
+    effects = driver.receive(driver.proposal(block))
+
+    verifies, nullifies = bool(of(effects, VerifyBlock)), (NULLIFY, 1) in driver.votes_sent()
+    found = "verify" if verifies else "nullify" if nullifies else "wait"
+    assert found == outcome
+
+
+def test_a_time_just_ahead_is_waited_for() -> None:
+    driver = follower()
+    block = driver.block(1, time_ms=GENESIS_TIME_MS + 550)
+    driver.receive(driver.proposal(block))
+
+    effects = driver.fire(Timer.VERIFY)
+
+    assert driver.now_ms == 50
+    assert of(effects, VerifyBlock)
+
+
+def test_a_full_block_far_above_what_i_know_final_waits_for_its_leaders_finalization() -> None:
+    driver = follower()
+    view, parent, certificate = 1, None, None
+    while view < 9 or driver.leader(view) == driver.me:
+        parent = driver.block(view, parent=parent, certificate=certificate)
+        driver.receive(driver.proposal(parent))
+        certificate = driver.certificate(NOTARIZE, view, parent.id)
+        driver.receive(CertificateMessage(certificate))
+        driver.certified(parent)
+        view += 1
+    deep = driver.block(view, parent=parent, certificate=certificate, busy=True)
+
+    effects = driver.receive(driver.proposal(deep))
+
+    assert not of(effects, VerifyBlock)
+    assert [e.message for e in of(effects, Request)] == [ViewRequest(0, 1)]
+    assert (NULLIFY, view) not in driver.votes_sent()
+    assert of(driver.learn(FINALIZE, view - 1, parent.id), VerifyBlock)
+
+
+# C4: certifying and finalizing
+
+
+def test_finalize_leaves_with_its_body_after_certifying() -> None:
+    driver = follower()
+    block = notarized(driver)
+    assert [e.block.id for e in of(driver.effects, Certify)] == [block.id]
+
+    effects = driver.certified(block)
+
+    assert [type(record) for record in synced(effects)] == [BlockRecord, VoteRecord]
+    assert driver.votes_sent() == [(NOTARIZE, 1), (FINALIZE, 1)]
+    assert driver.core.shared.view == 2
+
+
+def test_a_later_finalize_carries_the_bodies_below_that_no_finalize_carried() -> None:
+    driver = follower()
+    first = driver.block(1)
+    driver.receive(driver.proposal(first))
+    driver.fire(Timer.ADVANCE)
+    driver.durable()
+    driver.learn(NOTARIZE, 1, first.id)
+    driver.certified(first)
+    second = driver.block(2, parent=first, certificate=driver.certificate(NOTARIZE, 1, first.id))
+    driver.receive(driver.proposal(second))
+    driver.learn(NOTARIZE, 2, second.id)
+
+    effects = driver.certified(second)
+
+    records = [record for record in synced(effects) if isinstance(record, BlockRecord)]
+    assert {record.header.view for record in records} == {1, 2}
+
+
+def test_no_finalize_after_nullify() -> None:
+    driver = follower()
+    block = driver.block(1)
+    driver.receive(driver.proposal(block))
+    driver.fire(Timer.ADVANCE)
+    driver.durable()
+    driver.learn(NOTARIZE, 1, block.id)
+
+    driver.certified(block)
+
+    assert driver.votes_sent() == [(NULLIFY, 1)]
+    assert driver.core.shared.view == 2
+
+
+def test_no_finalize_for_an_equivocating_leader() -> None:
+    driver = follower()
+    block, other = driver.block(1), driver.block(1, salt=5)
+    driver.receive(driver.proposal(block))
+    effects = driver.receive(driver.proposal(other))
+    driver.learn(NOTARIZE, 1, block.id)
+
+    driver.certified(block)
+
+    assert [e.evidence.fault for e in of(effects, ReportEvidence)] == [(0, 1, driver.leader(1))]
+    assert (FINALIZE, 1) not in driver.votes_sent()
+    assert driver.core.shared.view == 2
+
+
+def test_a_failed_certification_is_nullified_when_the_timer_says_so() -> None:
+    driver = follower()
+    block = notarized(driver)
+
+    driver._handle(CertifyFailed, block_id=block.id, tx_id=b"t" * 32)
+    assert (NULLIFY, 1) not in driver.votes_sent()
+    driver.fire(Timer.ADVANCE)
+
+    assert (NULLIFY, 1) in driver.votes_sent()
+
+
+def test_advance_is_suspended_while_certifying_up_to_a_bound() -> None:
+    driver = follower()
+    notarized(driver)
+
+    driver.fire(Timer.ADVANCE)
+    assert (NULLIFY, 1) not in driver.votes_sent()
+    driver.fire(Timer.CERTIFY)
+
+    assert (NULLIFY, 1) in driver.votes_sent()
+    assert driver.now_ms >= PARAMS.certify_ms_max
+
+
+def test_a_nullified_block_is_no_longer_certified_until_something_builds_on_it() -> None:
+    driver = follower()
+    block = notarized(driver)
+
+    stopped = driver.learn(NULLIFY, 1)
+    assert [e.block_id for e in of(stopped, StopCertify)] == [block.id]
+    assert driver.core.shared.view == 2
+    driver.app.execute(block)
+    child = driver.block(2, parent=block, certificate=driver.certificate(NOTARIZE, 1, block.id))
+    driver.receive(driver.proposal(child))
+    effects = driver.learn(NOTARIZE, 2, child.id)
+
+    assert [e.block.id for e in of(effects, Certify)] == [block.id]
+
+
+def test_a_missing_body_is_asked_for_by_id() -> None:
+    driver = follower()
+    block = driver.block(1)
+    driver.learn(NOTARIZE, 1, block.id)
+    effects = driver.fire(Timer.REQUEST)
+
+    assert [e.message for e in of(effects, Request)] == [BlockRequest(block.id)]
+    assert of(driver.receive(BlockAnswer(block.header, block.body)), Certify)
+
+
+def test_an_unsolicited_body_is_dropped() -> None:
+    driver = follower()
+    block = driver.block(1)
+
+    assert driver.receive(BlockAnswer(block.header, block.body)) == []
+    assert not driver.core.shared.entries
+
+
+# C5, C6: giving up
+
+
+def test_no_proposal_means_nullify_and_a_longer_delta() -> None:
+    driver = follower()
+
+    effects = driver.fire(Timer.LEADER)
+
+    assert [type(record) for record in synced(effects)] == [VoteRecord]
+    assert driver.votes_sent() == [(NULLIFY, 1)]
+    assert driver.core.shared.pace.delta_now_ms == PARAMS.delta_ms * 3 // 2
+
+
+def test_a_leader_that_nullifies_is_followed_at_once() -> None:
+    driver = follower()
+
+    driver.receive(VoteMessage(driver.vote(driver.leader(1), NULLIFY, 1, None)))
+
+    assert driver.votes_sent() == [(NULLIFY, 1)]
+
+
+def test_a_nullification_opens_the_next_view() -> None:
+    driver = follower()
+
+    effects = driver.learn(NULLIFY, 1)
+
+    assert driver.core.shared.view == 2
+    assert len(of(effects, Broadcast)) == 1
+    assert not of(driver.learn(NULLIFY, 1), Broadcast)
+
+
+def test_a_lost_block_below_is_given_up_with_the_view() -> None:
+    driver = follower()
+    driver.learn(NOTARIZE, 1, b"lost" * 8)
+    driver.learn(NULLIFY, 2)
+    assert driver.core.shared.view == 3
+
+    driver.fire(Timer.LEADER)
+
+    assert driver.votes_sent() == [(NULLIFY, 3), (NULLIFY, 1)]
+
+
+def test_a_promise_to_finalize_is_never_given_up() -> None:
+    driver = follower()
+    block = notarized(driver)
+    driver.certified(block)
+    driver.durable()
+    driver.core.shared.entries.pop(block.id)
+
+    driver.fire(Timer.LEADER)
+
+    assert (NULLIFY, 1) not in driver.votes_sent()
+
+
+@pytest.mark.parametrize("timer", [Timer.LEADER, Timer.ADVANCE])
+def test_a_timer_that_was_moved_or_cancelled_has_not_fired(timer: Timer) -> None:
+    driver = follower()
+    early = driver.core.shared.deadlines[timer] - 1
+    driver.now_ms = early
+
+    from_early = driver._handle(TimerFired, timer=timer)
+    driver.learn(NULLIFY, 1)
+    driver.now_ms = early + 1
+
+    assert from_early == []
+    assert not driver.votes_sent()
+
+
+# C7: finalising
+
+
+def test_a_finalization_finalises_the_block_and_its_ancestors() -> None:
+    driver = follower()
+    first = notarized(driver)
+    driver.certified(first)
+    certificate = driver.certificate(NOTARIZE, 1, first.id)
+    second = driver.block(2, parent=first, certificate=certificate)
+    driver.receive(driver.proposal(second))
+
+    effects = driver.learn(FINALIZE, 2, second.id)
+
+    finalize = of(effects, Finalize)[0]
+    assert [block.id for block in finalize.blocks] == [first.id, second.id]
+    assert finalize.proof.target == second.header
+    assert driver.core.shared.view == 3
+
+
+def test_a_finalization_waits_for_missing_ancestors() -> None:
+    driver = follower()
+    first = driver.block(1)
+    driver.app.execute(first)
+    certificate = driver.certificate(NOTARIZE, 1, first.id)
+    second = driver.block(2, parent=first, certificate=certificate)
+    driver.receive(driver.proposal(second))
+
+    assert not of(driver.learn(FINALIZE, 2, second.id), Finalize)
+    driver.fire(Timer.REQUEST)
+    effects = driver.receive(BlockAnswer(first.header, first.body))
+
+    assert [len(e.blocks) for e in of(effects, Finalize)] == [2]
+
+
+def test_a_certificate_with_a_bad_signature_changes_nothing() -> None:
+    driver = follower()
+
+    effects = driver.receive(CertificateMessage(spoil(driver.certificate(NULLIFY, 1))))
+
+    assert [e.code for e in of(effects, Blame)] == ["crypto/BadSignature"]
+    assert driver.core.shared.view == 1
+
+
+# C8: my own votes
+
+
+def test_my_vote_counts_only_once_durable() -> None:
+    driver = follower()
+    driver.fire(Timer.LEADER)
+    others = [i for i in range(4) if i != driver.me][:2]
+    for other in others:
+        driver.receive(VoteMessage(driver.vote(other, NULLIFY, 1, None)))
+
+    assert driver.core.shared.view == 1
+    driver.durable()
+
+    assert driver.core.shared.view == 2
+
+
+def test_a_validator_alone_waits_for_its_disk() -> None:
+    driver = Driver(size=1, look_back=False)
+    build = of(driver.fire(Timer.PROPOSE), Build)[0]
+    built = driver.app.build(build.placement, empty=False)
+    driver.built(built)
+    assert not of(driver.effects, Certify)
+
+    driver.durable()
+    driver.certified(built.block)
+    assert not of(driver.effects, Finalize)
+    driver.durable()
+
+    assert of(driver.effects, Finalize)
+
+
+def test_votes_far_ahead_are_not_kept() -> None:
+    driver = follower()
+    driver.receive(VoteMessage(driver.vote(driver.leader(1), NULLIFY, 21, None)))
+    driver.receive(VoteMessage(driver.vote(driver.leader(1), NULLIFY, 22, None)))
+
+    assert 21 in driver.core.shared.rounds
+    assert 22 not in driver.core.shared.rounds
+
+
+# C9, C10: answering
+
+
+def test_a_view_request_is_answered_with_certificates() -> None:
+    driver = follower()
+    driver.learn(NULLIFY, 1)
+
+    effects = driver.receive(ViewRequest(0, 1))
+
+    assert [e.message for e in of(effects, Send)] == [
+        CertificateMessage(driver.certificate(NULLIFY, 1))
+    ]
+    assert driver.receive(ViewRequest(0, 1)) == []
+
+
+def test_a_view_request_without_a_decision_is_answered_with_my_votes() -> None:
+    driver = follower()
+    driver.fire(Timer.LEADER)
+    assert of(driver.receive(ViewRequest(0, 1)), Send) == []
+    driver.durable()
+
+    effects = driver.receive(ViewRequest(0, 1), peer=b"other")
+
+    assert [e.message for e in of(effects, Send)] == [
+        VoteMessage(driver.vote(driver.me, NULLIFY, 1, None))
+    ]
+
+
+def test_a_stale_peer_is_told_once_per_second() -> None:
+    driver = follower()
+    block = notarized(driver)
+    driver.certified(block)
+    child = driver.block(2, parent=block, certificate=driver.certificate(NOTARIZE, 1, block.id))
+    driver.receive(driver.proposal(child))
+    driver.learn(FINALIZE, 2, child.id)
+    stale = VoteMessage(driver.vote(driver.leader(1), NULLIFY, 1, None))
+
+    told = [of(driver.receive(stale), Send), of(driver.receive(stale), Send)]
+    driver.now_ms += 1_000
+
+    assert [len(sent) for sent in told] == [1, 0]
+    assert len(of(driver.receive(stale), Send)) == 1
+
+
+def test_retries_send_votes_the_entering_certificate_and_a_question() -> None:
+    driver = follower()
+    driver.learn(NULLIFY, 1)
+    driver.fire(Timer.LEADER)
+    driver.durable()
+
+    effects = driver.fire(Timer.RETRY)
+
+    sent = [e.message for e in of(effects, Broadcast)]
+    assert CertificateMessage(driver.certificate(NULLIFY, 1)) in sent
+    assert VoteMessage(driver.vote(driver.me, NULLIFY, 2, None)) in sent
+    assert [e.message for e in of(effects, Request)] == [ViewRequest(0, 2)]
+
+
+# C13: pace
+
+
+def test_the_first_transaction_shortens_the_leaders_time() -> None:
+    driver = follower(has_pool=False)
+    idle_ms = driver.core.shared.deadlines[Timer.LEADER]
+    assert idle_ms == 2 * 50 + 100 + 2_000
+    driver.now_ms = 700
+
+    driver._handle(TransactionsAvailable, available=True)
+
+    assert driver.core.shared.deadlines[Timer.LEADER] == 700 + 2 * 50
+    driver._handle(TransactionsAvailable, available=False)
+    assert driver.core.shared.deadlines[Timer.LEADER] == idle_ms
+
+
+# C15: starting
+
+
+def test_nothing_is_signed_before_enough_answered() -> None:
+    driver = follower(look_back=False)
+    driver.fire(Timer.LEADER)
+    assert driver.votes_sent() == []
+
+    driver.receive(LookbackAnswer(0, [], None), peer=b"p")
+    assert driver.core.shared.mode is Mode.LOOKBACK
+    driver.receive(LookbackAnswer(0, [], None), peer=b"q")
+
+    assert driver.votes_sent() == [(NULLIFY, 1)]
+
+
+def test_silence_is_clean_with_an_intact_journal_only() -> None:
+    driver = follower()
+    journal = tuple(synced(driver.fire(Timer.LEADER)))
+    intact = Driver(me=driver.me, journal=journal, look_back=False)
+    fresh = Driver(me=driver.me, look_back=False)
+
+    for each in (intact, fresh):
+        for _ in range(3):
+            each.fire(Timer.LOOKBACK)
+
+    assert intact.core.shared.mode is Mode.ACTIVE
+    assert intact.now_ms == 3_000
+    assert fresh.core.shared.mode is Mode.LOOKBACK
+
+
+def test_promises_come_back_from_the_journal() -> None:
+    driver = follower()
+    driver.fire(Timer.LEADER)
+    journal = tuple(synced(driver.effects))
+
+    again = Driver(me=driver.me, journal=journal, look_back=False)
+
+    assert list(again.core.shared.rounds[1].promised) == [NULLIFY]
+    assert of(again.effects, Broadcast) == [Broadcast(LookbackQuestion(0, 1, driver.me))]
+
+
+def test_certificates_come_back_from_the_journal() -> None:
+    probe = follower()
+    journal = (CertificateRecord(probe.certificate(NULLIFY, 1)),)
+
+    driver = Driver(me=probe.me, journal=journal, look_back=False)
+
+    assert driver.core.shared.view == 2
+
+
+def test_a_vote_above_the_journal_stops_the_start() -> None:
+    driver = follower(look_back=False)
+    known = driver.vote(driver.me, FINALIZE, 7, b"b" * 32)
+
+    driver.receive(LookbackAnswer(0, [known], None))
+
+    assert driver.core.shared.mode is Mode.STOPPED
+
+
+def test_an_empty_home_on_a_running_network_is_quarantined() -> None:
+    driver = follower(look_back=False)
+    finalization = driver.certificate(FINALIZE, 50, b"b" * 32)
+
+    driver.receive(LookbackAnswer(0, [], finalization), peer=b"p")
+    driver.receive(LookbackAnswer(0, [], None), peer=b"q")
+
+    assert driver.core.shared.mode is Mode.QUARANTINE
+    driver.learn(FINALIZE, 69, b"c" * 32)
+    assert driver.core.shared.mode is Mode.QUARANTINE
+    driver.learn(FINALIZE, 70, b"d" * 32)
+    assert driver.core.shared.mode is Mode.ACTIVE
+
+
+def test_a_restart_does_not_end_a_quarantine() -> None:
+    driver = follower()
+    votes = synced(driver.fire(Timer.LEADER))
+    lost = Driver(me=driver.me, journal=tuple(votes), journal_lost=True, look_back=False)
+    written = [record for e in of(lost.effects, Persist) for record in e.records]
+    assert QuarantineRecord(0) in written
+
+    again = Driver(me=driver.me, journal=(*votes, *written), look_back=False)
+    released = Driver(me=driver.me, journal=(*votes, *written, *votes), look_back=False)
+
+    assert again.core.shared.journal_lost
+    assert not released.core.shared.journal_lost
+
+
+def test_a_question_is_answered_with_the_askers_votes_in_every_mode() -> None:
+    driver = follower(look_back=False)
+    vote = driver.vote(driver.leader(1), NULLIFY, 1, None)
+    driver.receive(VoteMessage(vote))
+
+    effects = driver.receive(LookbackQuestion(0, 0, driver.leader(1)))
+
+    answer = of(effects, Send)[0]
+    assert (answer.peer, answer.message) == (PEER, LookbackAnswer(0, [vote], None))
+
+
+def test_started_comes_first_and_once() -> None:
+    driver = follower()
+    with pytest.raises(Misuse):
+        driver._handle(
+            Started, epoch=driver.core.shared.start, head=None, journal=(), journal_lost=False
+        )
+
+
+# C11: epochs
+
+
+def test_messages_of_an_older_epoch_are_answered_with_its_end() -> None:
+    driver = follower()
+    driver.core.shared.epoch = 3
+
+    effects = driver.receive(ViewRequest(2, 9))
+
+    assert of(effects, ProveEpochEnd) == [ProveEpochEnd(PEER, 2)]
+    assert driver.receive(ViewRequest(2, 9)) == []
+
+
+def test_messages_of_the_next_epoch_are_kept_within_bounds() -> None:
+    driver = follower()
+
+    for _ in range(40):
+        driver.receive(ViewRequest(1, 1))
+    driver.receive(ViewRequest(2, 1))
+
+    assert len(driver.core.shared.early) == 16
