@@ -98,7 +98,7 @@ class Application(Protocol):
         ...
 
     def verify(self, block: Block, attachments: list[list[Attachment]]) -> Job[None]:
-        """Check structure and authorise (B5); raises ``Rejected`` if the block is invalid.
+        """Check structure and authorise (B4); raises ``Rejected`` if the block is invalid.
 
         What consensus checks itself (placement, leader, certificate, time) is not repeated.
         """

@@ -1,4 +1,4 @@
-"""Blocks and proposals: a header, the body under its roots, what travels beside (B2–B4)."""
+"""Blocks and proposals: a header, the body under its roots, what travels beside (B2, B3, B10)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVIDENCE_MAX = 16
 TRANSACTIONS_MAX = 16_384
 """Transactions in one block: the cheapest costs some 50 units, so units bind long before."""
 GAP_NULLIFICATIONS_MAX = 8
-"""Nullifications of skipped views that a proposal carries; the rest is asked for (B4)."""
+"""Nullifications of skipped views that a proposal carries; the rest is asked for (B10)."""
 BLOCK_BYTES_CAP = 16 * 1024 * 1024
 """Cap on the parameter ``block_bytes_max``; with attachments counted."""
 BODY_BYTES_MAX = BLOCK_BYTES_CAP + 64 * 1024
@@ -48,7 +48,7 @@ BODY = Decoder(Body, bytes_max=BODY_BYTES_MAX, what="block body")
 
 
 class Proposal(Record):
-    """What a leader broadcasts: a block, its attachments, its NOTARIZE, the gap (B4)."""
+    """What a leader broadcasts: a block, its attachments, its NOTARIZE, the gap (B10)."""
 
     header: Header
     body: Body
@@ -109,7 +109,7 @@ def certificate_hash(certificate: Certificate | None) -> bytes:
 
 
 def require_header_form(header: Header, genesis_hash: bytes) -> None:
-    """Check what a header shows without its chain (B5); raises ``block/…``."""
+    """Check what a header shows without its chain (B11); raises ``block/…``."""
     if header.version != VERSION:
         raise Rejected(
             "block/Version", f"header version {header.version}, this node knows {VERSION}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from consensus.guard import GUARD_BYTES, GuardEntry, encode_slot, next_entry, read_guard
-from consensus.journal import JournalRecord
+from consensus.journal import JournalRecord, QuarantineRecord
 
 
 class GuardFile:
@@ -25,19 +25,25 @@ class GuardFile:
         """The newest promise it remembers."""
 
     def note(self, records: Iterable[JournalRecord]) -> bool:
-        """Take in records that were synced; tells whether ``write`` is due."""
-        entry = next_entry(self.entry, records)
+        """Take in records that were synced; tells whether ``write`` is due.
+
+        A quarantine begins with an empty guard: older promises are unknown in any case.
+        """
+        synced = list(records)
+        if any(isinstance(record, QuarantineRecord) for record in synced):
+            self.entry = None
+            return True
+        entry = next_entry(self.entry, synced)
         if entry is None:
             return False
         self.entry = entry
         return True
 
     def write(self) -> None:
-        """Write the newest entry durably. May run in a thread: it stays in C."""
-        if self.entry is not None:
-            offset, data = encode_slot(self.entry)
-            os.pwrite(self._file, data, offset)
-            os.fdatasync(self._file)
+        """Write the newest entry durably, or zeros. May run in a thread: it stays in C."""
+        offset, data = (0, bytes(GUARD_BYTES)) if self.entry is None else encode_slot(self.entry)
+        os.pwrite(self._file, data, offset)
+        os.fdatasync(self._file)
 
     def close(self) -> None:
         """Release the file."""

@@ -20,6 +20,7 @@ from consensus.journal import (
     FinalisedRecord,
     JournalRecord,
     JournalWriter,
+    QuarantineRecord,
     VoteRecord,
     read_journal,
 )
@@ -51,6 +52,8 @@ def place_of(record: JournalRecord) -> Place:
             return Place(certificate.epoch, certificate.view)
         case FinalisedRecord(epoch=epoch, view=view):
             return Place(epoch, view)
+        case QuarantineRecord(epoch=epoch):
+            return Place(epoch, 0)
         case AttachmentsRecord():
             return Place(0, 0)
 

@@ -18,7 +18,7 @@ from struct import Struct
 from chain.errors import Corruption
 from chain.vote import Vote, VoteKind
 
-from .journal import JournalRecord, QuarantineRecord, VoteRecord
+from .journal import JournalRecord, VoteRecord
 
 SLOT_DISTANCE = 512
 """A slot per disk sector, so that a torn write damages one of them at most."""
@@ -65,11 +65,6 @@ def next_entry(last: GuardEntry | None, records: Iterable[JournalRecord]) -> Gua
     vote = guarded[-1]
     counter = 1 if last is None else last.counter + 1
     return GuardEntry(counter, vote.epoch, vote.view, vote.kind, vote.block_id or bytes(32))
-
-
-def is_reset(records: Iterable[JournalRecord]) -> bool:
-    """Tell whether these records, once synced, make the guard meaningless: zero both slots."""
-    return any(isinstance(record, QuarantineRecord) for record in records)
 
 
 def encode_slot(entry: GuardEntry) -> tuple[int, bytes]:

@@ -73,7 +73,7 @@ class FinalisedRecord(Record, tag="finalised"):
 class QuarantineRecord(Record, tag="quarantine"):
     """Promises from before this record may be missing; a vote after it says they bind no more.
 
-    So a restart does not shorten a quarantine. The host zeroes the guard when this is synced.
+    So a restart does not shorten a quarantine. It is kept until its epoch is over (J6).
     """
 
     epoch: U64

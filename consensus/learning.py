@@ -76,7 +76,7 @@ def keep_block(shared: Shared, block: Block) -> None:
 
 
 def require_parent_certificate(shared: Shared, header: Header, body: Body) -> None:
-    """Check and learn the certificate in a body (B5): it must be of the parent the header names.
+    """Check and learn the certificate in a body (B11): it must be of the parent the header names.
 
     The first block of an epoch has none, and extends the epoch's base.
     """

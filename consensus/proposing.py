@@ -118,7 +118,7 @@ def _place(shared: Shared, parent: Anchor) -> Placement:
 
 
 def _gap(shared: Shared, parent_view: int, view: int) -> list[Certificate]:
-    """Return the nullifications between parent and proposal, newest first, at most 8 (B4)."""
+    """Return the nullifications between parent and proposal, newest first, at most 8 (B10)."""
     found: list[Certificate] = []
     for skipped in range(view - 1, parent_view, -1):
         if len(found) == GAP_NULLIFICATIONS_MAX:

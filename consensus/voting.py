@@ -160,7 +160,7 @@ def _gap_is_nullified(shared: Shared, header: Header) -> bool:
 
 
 def require_placement(shared: Shared, header: Header, parent: Anchor) -> None:
-    """Check what a header says about its place against its parent (B5, C11)."""
+    """Check what a header says about its place against its parent (B6, C11)."""
     filler = is_boundary(shared, parent)
     if header.kind != (KIND_FILLER if filler else KIND_BLOCK):
         raise Rejected("block/Kind", "exactly the end of an epoch is extended by fillers")

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
+import pytest
 
 from chain.codec import encode_amount
 from chain.finality import FINALITY_PROOF, genesis_light_client
@@ -21,6 +22,7 @@ from chain.json_form import record_from_json
 from chain.merkle import verify_list_proof
 from chain.state_proof import StateProof, verify_state_proof
 from chain.transaction import ENVELOPE, make_blob
+from rpc import chain_methods
 from state.modules.account import ACCOUNTS
 from state.modules.bank import Send
 from state.modules.ip.messages import Execute, IpKind, Register
@@ -102,6 +104,17 @@ def test_a_range_of_blocks_is_ascending_clipped_and_capped() -> None:
     serve(check)
 
 
+def test_a_range_of_more_than_a_hundred_blocks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain_methods, "RANGE_MAX", 5)
+
+    async def check(node: Serving) -> None:
+        wide = (await node.call("chain.blocks", **{"from": 1, "to": 8}))["error"]
+
+        assert wide["data"]["code"] == "rpc/RangeTooWide"
+
+    serve(check)
+
+
 def test_a_certificate_proves_its_block_to_a_light_client() -> None:
     async def check(node: Serving) -> None:
         view = await node.result("chain.certificate", height=5)
@@ -122,6 +135,7 @@ def test_the_genesis_document_comes_whole_and_hashes_to_its_name() -> None:
         assert hexed(GENESIS.decode(raw(view["raw"])).hash()) == view["hash"]
         assert (view["parts"], view["accounts"]) == (1, 3)
         assert beyond["code"] == -32001
+        assert beyond["data"]["code"] == "chain/NoSuchPart"
 
     serve(check)
 
@@ -201,6 +215,7 @@ def test_a_state_proof_wants_its_own_module_and_the_provable_height() -> None:
 
         assert other["data"]["code"] == "state/KeyOfOtherModule"
         assert past["code"] == -32002
+        assert past["data"]["code"] == "state/NotProvableThere"
         assert past["data"]["details"] == {"first": 7, "last": 7}
 
     serve(check)
