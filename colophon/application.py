@@ -258,6 +258,13 @@ class NodeApplication:
             base_has_transactions=bool(base.body.transactions),
         )
 
+    def epoch_end(self, epoch: int) -> FinalityProof | None:
+        """Return the finality proof of an epoch's last block, None if it is not final here."""
+        height = (epoch + 1) * self.machine.params.epoch_length
+        if height > self.machine.head.height:
+            return None
+        return self.reader.finality(height)
+
     def where(self) -> tuple[EpochStart, Head | None]:
         """Return the epoch and the head that consensus starts from."""
         height = self.machine.head.height

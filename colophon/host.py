@@ -21,7 +21,7 @@ from consensus import effects as fx
 from consensus import events as ev
 from consensus.core import Core
 from consensus.journal import JournalRecord
-from consensus.messages import Message
+from consensus.messages import EpochEnded, Message
 from consensus.timers import Timer
 
 from .application import NodeApplication
@@ -191,8 +191,16 @@ class Host:
                 self._journal.forget(effect.epoch, effect.view)
             case fx.Stop():
                 self.stop(effect.reason)
+            case fx.ProveEpochEnd():
+                self._prove_epoch_end(effect)
             case fx.Request() | fx.Blame() | fx.Sync():
                 log.warning("effect_without_network kind=%s", type(effect).__name__)
+
+    def _prove_epoch_end(self, effect: fx.ProveEpochEnd) -> None:
+        """Show a peer of an older epoch that it is over, if the store can by now (C10)."""
+        proof = self._application.epoch_end(effect.epoch)
+        if proof is not None:
+            self._network.send(effect.peer, EpochEnded(proof))
 
     def stop(self, reason: str) -> None:
         """End consensus with one sentence; data stays as it is."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chain.errors import Corruption
+from chain.types import U64_MAX
 from consensus.journal import (
     AttachmentsRecord,
     BlockRecord,
@@ -53,7 +54,7 @@ def place_of(record: JournalRecord) -> Place:
         case FinalisedRecord(epoch=epoch, view=view):
             return Place(epoch, view)
         case QuarantineRecord(epoch=epoch):
-            return Place(epoch, 0)
+            return Place(epoch, U64_MAX)  # stays as long as the epoch's votes may
         case AttachmentsRecord():
             return Place(0, 0)
 

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from chain.errors import Misuse, Rejected
+from chain.finality import FinalityProof
 from chain.vote import VoteKind
 from consensus.effects import (
     Blame,
@@ -38,6 +39,7 @@ from consensus.messages import (
     BlockAnswer,
     BlockRequest,
     CertificateMessage,
+    EpochEnded,
     LookbackAnswer,
     LookbackQuestion,
     ProposalMessage,
@@ -723,3 +725,28 @@ def test_messages_of_the_next_epoch_are_kept_within_bounds() -> None:
     driver.receive(ViewRequest(2, 1))
 
     assert len(driver.core.shared.early) == 16
+
+
+def test_a_proof_of_another_height_ends_no_epoch() -> None:
+    driver = follower()
+    block = driver.block(1)
+    proof = FinalityProof(driver.certificate(FINALIZE, 1, block.id), [block.header])
+
+    effects = driver.receive(EpochEnded(proof))
+
+    assert [blame.code for blame in of(effects, Blame)] == ["consensus/NotTheEnd"]
+    assert driver.core.shared.end_proof is None
+
+
+def test_a_proposal_beside_what_is_final_is_never_voted_for() -> None:
+    driver = follower()
+    first = notarized(driver)
+    driver.certified(first)
+    driver.learn(FINALIZE, 1, first.id)
+    beside = driver.block(2)
+
+    driver.receive(driver.proposal(beside))
+
+    refusal = driver.core.shared.rounds[2].refusal
+    assert refusal is not None and refusal.code == "block/Stale"
+    assert (NOTARIZE, 2) not in driver.votes_sent()
