@@ -73,6 +73,7 @@ class _Setup:
     """A filled state and a validator of its own."""
 
     def __init__(self, home: Path, keys: int) -> None:
+        self.keys = keys
         self.validator = SigningKey(bytes(31) + b"\x01")
         params = Params(modules=sorted(ModuleVersion(module.name, 1) for module in MODULES))
         self.genesis = Genesis(
@@ -97,7 +98,7 @@ class _Setup:
         workload = WORKLOADS[name]
         units = self._units(workload.make)
         per_block = self.genesis.params.block_units_max // units
-        total = min(per_block * blocks, SENDERS)
+        total = min(per_block * blocks, SENDERS, self.keys)
         if workload.setup is not None:
             progress(f"{name}: preparing {total} senders")
             preparing = self.genesis.params.block_units_max // self._units(workload.setup)
