@@ -14,13 +14,11 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from .block import Block, Body, certificate_hash, evidence_root, transaction_root
+from .block import Block, Body, certificate_hash, evidence_root, ids_of, transaction_root
 from .certificate import Certificate, Evidence
-from .codec import encode
 from .committee import Member
 from .errors import ColophonError
 from .finality import FinalityProof
-from .hashing import tagged_hash
 from .header import KIND_FILLER, VERSION, Header
 from .transaction import Attachment
 
@@ -129,7 +127,7 @@ class Application(Protocol):
 
 
 class PoolView(Protocol):
-    """What the pool asks about the finalised state (P11); answers change only at a commit."""
+    """What the pool asks about the finalised state (C16); answers change only at a commit."""
 
     def next_seq(self, sender: bytes, lane: int) -> int:
         """Return the sequence number the next transaction of a lane must have."""
@@ -144,8 +142,17 @@ class PoolView(Protocol):
         ...
 
 
-def make_header(genesis_hash: bytes, placement: Placement, derived: Derived, body: Body) -> Header:
-    """Return the one header that fits placement, consequences and body (B1)."""
+def make_header(
+    genesis_hash: bytes,
+    placement: Placement,
+    derived: Derived,
+    body: Body,
+    transaction_ids: list[bytes] | None = None,
+) -> Header:
+    """Return the one header that fits placement, consequences and body (B1).
+
+    ``transaction_ids`` are the body's, where the caller knows them.
+    """
     return Header(
         version=VERSION,
         genesis_hash=genesis_hash,
@@ -157,7 +164,7 @@ def make_header(genesis_hash: bytes, placement: Placement, derived: Derived, bod
         parent_id=placement.parent_id,
         time_ms=placement.time_ms,
         proposer_index=placement.proposer_index,
-        tx_root=transaction_root([tagged_hash("tx", encode(tx)) for tx in body.transactions]),
+        tx_root=transaction_root(ids_of(body) if transaction_ids is None else transaction_ids),
         evidence_root=evidence_root(body.evidence),
         parent_certificate_hash=certificate_hash(body.parent_certificate),
         base_fee=derived.base_fee,

@@ -79,9 +79,15 @@ class Block:
 
     __slots__ = ("body", "header", "id", "transaction_ids")
 
-    def __init__(self, header: Header, body: Body) -> None:
-        """Raise ``Rejected`` with ``block/BodyMismatch`` if the body is not the header's (B3)."""
-        transaction_ids = [tagged_hash("tx", encode(item)) for item in body.transactions]
+    def __init__(
+        self, header: Header, body: Body, transaction_ids: list[bytes] | None = None
+    ) -> None:
+        """Raise ``Rejected`` with ``block/BodyMismatch`` if the body is not the header's (B3).
+
+        ``transaction_ids`` spares their hashing where the caller has hashed these very bytes.
+        """
+        if transaction_ids is None:
+            transaction_ids = ids_of(body)
         _require_roots(header, body, transaction_ids)
         self.header = header
         self.body = body
@@ -91,6 +97,11 @@ class Block:
     def __repr__(self) -> str:
         header = self.header
         return f"Block(height={header.height}, view={header.view}, id={self.id.hex()[:12]})"
+
+
+def ids_of(body: Body) -> list[bytes]:
+    """Return the ids of a body's transactions, in order (T3)."""
+    return [tagged_hash("tx", encode(item)) for item in body.transactions]
 
 
 def transaction_root(transaction_ids: list[bytes]) -> bytes:

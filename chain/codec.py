@@ -13,7 +13,7 @@ from typing import Annotated, Generic, TypeVar, dataclass_transform
 import msgspec
 
 from .errors import Rejected
-from .types import AMOUNT_MAX, U8_MAX, U16_MAX, U32_MAX
+from .types import U8_MAX, U16_MAX, U32_MAX
 
 T = TypeVar("T")
 
@@ -99,10 +99,3 @@ def decode_amount(data: bytes) -> int:
     if len(data) > 16:
         raise Rejected("codec/Malformed", f"an amount has {len(data)} bytes, at most 16")
     return int.from_bytes(data, "big")
-
-
-def require_amount(value: int, what: str) -> int:
-    """Return ``value`` if it is a valid amount, else refuse (for numbers that come as text)."""
-    if not 0 <= value <= AMOUNT_MAX:
-        raise Rejected("codec/OutOfRange", f"{what} is {value}, expected 0 .. 2^128-1")
-    return value

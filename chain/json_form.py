@@ -2,7 +2,7 @@
 
 Ids are bech32m text, other bytes ``0x`` hex, amounts and integers above 2^53 decimal strings,
 denominations ``ncolo``, ``token/tok1…`` or ``royalty/ip1…``, enumerations their names in lower
-case, messages and events objects with a ``type`` (docs/protocol.md, section J-son; interfaces).
+case, messages and events objects with a ``type`` (docs/rpc.md).
 """
 
 from __future__ import annotations

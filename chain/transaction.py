@@ -26,7 +26,7 @@ MESSAGES_MAX = 64
 """Messages of one transaction, nested ones counted; bounds the work a failure throws away."""
 KEYS_MAX = 16
 TX_BYTES_MAX = 65_536
-"""Bytes of one envelope with its attachments (P4); also the cap before decoding."""
+"""Bytes of one envelope with its attachments (T3); also the cap before decoding."""
 
 M = TypeVar("M")
 

@@ -1,4 +1,4 @@
-"""The admin socket: commands that need the database, done by the node that holds it (P14).
+"""The admin socket: commands on the database, done by the node that holds it (docs/operating.md).
 
 A request is one line of JSON on a Unix socket in the node's home, the answer likewise. The
 socket's mode lets only its owner in.

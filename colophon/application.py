@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from chain.application import Built, Job, Placement, finish, placement_of
@@ -64,6 +64,13 @@ class NodeApplication:
         self._clock = clock
         self._rate = ExecutionRate(machine.params)
         self._attachments: dict[bytes, list[list[Attachment]]] = {}
+        self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
+        self.on_left: Callable[[bytes, bool], None] = lambda tx_id, expired: None
+        """Told of transactions that left the pool at a commit without being in the block."""
+
+    def close(self) -> None:
+        """Wait until a write under way is done; the database may be closed after that."""
+        self._disk.shutdown(wait=True)
 
     # --- what the pool asks -------------------------------------------------------------------
 
@@ -150,7 +157,7 @@ class NodeApplication:
         self._rate.executed(block.header.units_limit_used, elapsed_ms)
 
     def _read(self, block: Block) -> Job[list[Transaction]]:
-        """Return a block's transactions; signatures not known to fit are verified (P3)."""
+        """Return a block's transactions; signatures not known to fit are verified (T2)."""
         transactions: list[Transaction] = []
         unknown: list[Transaction] = []
         for index, (tx_id, signed) in enumerate(
@@ -198,7 +205,7 @@ class NodeApplication:
         for block, its_proof in _with_proofs(blocks, proof):
             candidate = self._candidate(block)
             rows = self._rows(candidate, its_proof)
-            await loop.run_in_executor(None, self.machine.write, rows)
+            await loop.run_in_executor(self._disk, self.machine.write, rows)
             executed = await run_steps(self.machine.adopt(block.id))
             self._adopted(block, candidate.transactions, executed)
         last = blocks[-1].header
@@ -221,15 +228,22 @@ class NodeApplication:
         return self.machine.commit_rows(candidate.block.id, proof, blobs)
 
     def _adopted(self, block: Block, transactions: list[Transaction], executed: Executed) -> None:
-        self._attachments.pop(block.id, None)
+        self._attachments = {
+            block_id: given
+            for block_id, given in self._attachments.items()
+            if self.machine.candidate(block_id) is not None
+        }
         used = [Used(tx.body.sender, tx.body.lane, tx.body.seq) for tx in transactions]
+        included = set(block.transaction_ids)
         for tx_id in self.pool.committed(used, block.header.time_ms):
-            self.pool_transactions.pop(tx_id, None)
+            tx = self.pool_transactions.pop(tx_id, None)
+            if tx is not None and tx_id not in included:
+                self.on_left(tx_id, 0 < tx.body.valid_until < block.header.time_ms)
         for listener in self.listeners:
             listener(block, transactions, executed)
 
     def next_committee(self, block_id: bytes) -> list[Member]:
-        """Return the committee of the next epoch: genesis's, until staking is active (P4)."""
+        """Return the committee of the next epoch: genesis's, until staking is active (C11)."""
         return list(self.machine.committee.members)
 
     # --- starting -----------------------------------------------------------------------------
@@ -298,7 +312,7 @@ def _require_all(waiting: Future[list[bool]]) -> None:
 
 
 def _with_proofs(blocks: list[Block], proof: FinalityProof) -> list[tuple[Block, FinalityProof]]:
-    """Return each block with its own finality proof, made from that of the last (P8)."""
+    """Return each block with its own finality proof, made from that of the last (V12)."""
     pairs = []
     headers = list(proof.headers)
     for block in reversed(blocks):

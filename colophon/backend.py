@@ -40,13 +40,11 @@ from state.registry import Transaction
 from .application import NodeApplication
 from .clock import Clock
 from .host import Host
-from .signatures import SignatureWorkers, items_of, verify_items
+from .signatures import BatchVerifier, SignatureWorkers, items_of
 from .wallet import Draft, Wallet
 
 GONE_MAX = 10_000
 """Transactions remembered after they left the pool unused."""
-INLINE_ITEMS_MAX = 16
-"""More signatures than this at once go to the workers; fewer are cheaper here."""
 RETRY_AFTER_MS = 500
 FAUCET_WAIT_MS = 10_000
 
@@ -69,7 +67,7 @@ class NodeBackend:
         self._name = name
         self._application = application
         self._host = host
-        self._workers = workers
+        self._verifier = BatchVerifier(workers)
         self._clock = clock
         self._wallet = None
         if faucet is not None and application.machine.params.dev:
@@ -81,6 +79,7 @@ class NodeBackend:
         self._final_blocks = 0
         self._final_transactions = 0
         application.listeners.append(self._on_final)
+        application.on_left = self._on_left
 
     def where(self) -> tuple[EpochStart, Head | None]:
         """Return where consensus starts from."""
@@ -188,16 +187,12 @@ class NodeBackend:
         check_attachments(tx.blobs, parsed.attachments)
         await self._verify(tx)
         self._require_keys(tx)
-        self._add(tx, envelope)
+        if tx.id not in pool:  # it may have come a second time meanwhile
+            self._add(tx, envelope)
         return tx.id
 
     async def _verify(self, tx: Transaction) -> None:
-        items = items_of(tx)
-        if len(items) > INLINE_ITEMS_MAX:
-            results = await asyncio.wrap_future(self._workers.submit(items))
-        else:
-            results = verify_items(items)
-        if not all(results):
+        if not await self._verifier.verify(items_of(tx)):
             raise Rejected("crypto/BadSignature", "a signature does not verify under its key")
 
     def _require_keys(self, tx: Transaction) -> None:
@@ -243,6 +238,9 @@ class NodeBackend:
         for waiter in self._waiters.pop(tx_id, ()):
             if not waiter.done():
                 waiter.set_exception(Rejected(f"tx/{how.title()}", f"the transaction was {how}"))
+
+    def _on_left(self, tx_id: bytes, expired: bool) -> None:
+        self._leave(tx_id, "expired" if expired else "replaced")
 
     def sweep(self) -> None:
         """Drop what will not be paid for; called about once per second."""

@@ -1,4 +1,4 @@
-"""The node's two clocks: monotonic for timers, wall for block times (protocol P4, §2.3.4)."""
+"""The node's two clocks: monotonic for timers, wall for block times (protocol.md C3, C13)."""
 
 from __future__ import annotations
 

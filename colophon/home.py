@@ -168,10 +168,15 @@ def new_key() -> SigningKey:
 def running_at(home: Home) -> dict[str, Any] | None:
     """Return what the running node said of itself, or None if none runs."""
     try:
-        form: dict[str, Any] = json.loads(home.running.read_text(encoding="utf-8"))
-        os.kill(int(form["pid"]), 0)
-    except (FileNotFoundError, ProcessLookupError, ValueError, KeyError):
+        with open(home.root / "LOCK", "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None  # nobody holds the home; what running.json says is of a dead process
+    except FileNotFoundError:
         return None
-    except PermissionError:
+    except BlockingIOError:
         pass
+    try:
+        form: dict[str, Any] = json.loads(home.running.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None  # it is just starting or stopping
     return form

@@ -1,6 +1,6 @@
 """The asyncio host of the consensus core: does what the core asks, in the order it must.
 
-The contract stands in ``consensus/effects.py``. Three tasks share the work: ``_drain`` feeds the
+The contract stands in ``consensus/effects.py``. Three tasks share the work: ``_feed`` feeds the
 core, ``_write`` makes records durable, ``_work`` does the application's long jobs in steps.
 Nothing here decides anything.
 """
@@ -226,7 +226,7 @@ class Host:
     # --- the disk -----------------------------------------------------------------------------
 
     async def _write(self) -> None:
-        """Sync everything that waits, together; then the guard, then the effects (P10)."""
+        """Sync everything that waits, together; then the guard, then the effects (J8)."""
         loop = asyncio.get_running_loop()
         while True:
             await self._wants_sync.wait()

@@ -1,4 +1,4 @@
-"""The consensus journal on disk: segments, syncs, rotation (protocol.md J6, P10).
+"""The consensus journal on disk: segments, syncs, rotation (protocol.md J6).
 
 Bytes are made and read by ``consensus.journal``; this file only stores them. ``append`` buffers,
 ``sync`` writes the buffer and returns when it is durable. An error of the disk is never retried:

@@ -78,7 +78,10 @@ def export(machine: StateMachine, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def reindex(machine: StateMachine, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Drop every derived row and make them again from blocks and receipts."""
+    """Make the indexes again from blocks and receipts.
+
+    Sentences of failed transactions stay as they are: they cannot be made again.
+    """
     reader = ChainReader(machine)
     dropped = 0
     for letter in (layout.INDEX, layout.TX_PLACE, layout.ACCOUNT_TX):
@@ -90,9 +93,7 @@ def reindex(machine: StateMachine, arguments: dict[str, Any]) -> dict[str, Any]:
         block = reader.block(height)
         transactions = [machine.read_transaction(signed) for signed in block.body.transactions]
         events = [receipt.events for receipt in reader.receipts(height)]
-        rows = list(
-            block_rows(machine.registry, height, block.header.time_ms, transactions, events, {})
-        )
+        rows = block_rows(machine.registry, height, block.header.time_ms, transactions, events, {})
         machine.store.write(rows, sync=False)
         made += len(rows)
     machine.store.write([], sync=True)

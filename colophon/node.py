@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import json
 import logging
 import os
@@ -37,6 +36,7 @@ from .guard_file import GuardFile
 from .home import Home, read_genesis, read_key
 from .host import Host, Silence
 from .journal_file import JournalFile
+from .memory import settle
 from .signatures import SignatureWorkers, default_workers
 
 log = logging.getLogger("colophon.node")
@@ -70,8 +70,7 @@ async def run_node(
             backend = NodeBackend(config.node.name, application, host, workers, clock, faucet)
             async with serve(home, config, backend) as url:
                 log.info("node_started height=%d rpc=%s", application.machine.head.height, url)
-                gc.collect()
-                gc.freeze()  # the tree's millions of bytes objects need no second look
+                settle()
                 ready(url)
                 await _run_until_stopped(host, backend, stopping, config)
         log.info("node_stopped height=%d", application.machine.head.height)
@@ -90,10 +89,12 @@ def open_parts(
         closing.callback(workers.close)
         store = closing.enter_context(Store.open(home.database, create=True))
         machine = StateMachine(store, genesis, REGISTRY)
+        _require_alone(machine, key)
         clock = Clock()
         if machine.params.dev:
             clock.offset_ms = max(0, machine.head.time_ms - clock.wall_ms())
         application = NodeApplication(machine, workers, clock, config.mempool)
+        closing.callback(application.close)
         journal = JournalFile(home.journal, segment_bytes=config.storage.journal_segment_bytes)
         closing.callback(journal.close)
         guard = GuardFile(home.journal / "guard")
@@ -102,6 +103,18 @@ def open_parts(
         settings = Settings(machine.genesis_hash, machine.params, key.public_key)
         core = Core(settings, key.sign, verify_signature)
         yield application, Host(core, application, journal, guard, clock, Silence()), workers, clock
+
+
+def _require_alone(machine: StateMachine, key: SigningKey) -> None:
+    """Refuse a committee that needs other members: this release cannot reach them."""
+    committee = machine.committee
+    me = committee.index_of(key.public_key)
+    if me is None or not committee.is_quorum(committee.powers[me]):
+        raise Rejected(
+            "node/NotAlone",
+            f"the network has {len(committee)} validators and this node's key is no quorum of "
+            "them; this release runs networks of one validator",
+        )
 
 
 def _check_guard(
@@ -165,7 +178,14 @@ async def _run_until_stopped(
     results = await asyncio.gather(consensus, sweeper, stop, return_exceptions=True)
     for result in results:
         if isinstance(result, Exception):
-            raise result
+            raise _first(result)
+
+
+def _first(error: Exception) -> Exception:
+    """Return the one error behind a group of them: a task's own is what people need."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _sweep(backend: NodeBackend) -> None:

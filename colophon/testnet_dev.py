@@ -19,7 +19,6 @@ from .home import Home, new_key, write_genesis, write_key
 
 FAUCET_COLO = 1_000_000_000
 """COLO that the faucet of a development network begins with."""
-DEFAULT_CONFIG = Path(__file__).parent.parent / "node.toml"
 
 
 def local_params(*, dev: bool) -> Params:

@@ -1,7 +1,7 @@
 """From a parent's state and a list of transactions to the next state (protocol.md B4–B7, R1–R3).
 
 ``execute`` is the whole story: authorise all, begin rules, messages, end rules. It is written as
-steps, so that the node's loop can serve consensus in between (protocol P12).
+steps, so that the node's loop can serve consensus in between (protocol.md C19).
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Derived rows: where transactions are, what accounts did, what the families list (A10).
+"""Derived rows: where transactions are, what accounts did, what families list (docs/architecture.md).
 
 Written in the same batch as the block they come from; nothing under the root depends on them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -27,25 +27,25 @@ def block_rows(
     transactions: list[Transaction],
     events: list[list[Event]],
     refusals: Mapping[int, Rejected],
-) -> Iterator[Row]:
-    """Yield every derived row of a block: from its transactions, their events and refusals."""
-    indexers = [module.index for module in registry.modules if module.index is not None]
+) -> list[Row]:
+    """Return every derived row of a block: from its transactions, their events and refusals."""
+    rows: list[Row] = []
+    indexers = registry.indexers
     for index, tx in enumerate(transactions):
         sender = tx.body.sender
-        yield layout.TX_PLACE + tx.id, layout.encode_place(height, index)
-        yield layout.account_tx_key(sender, height, index), tx.id
+        rows.append((layout.TX_PLACE + tx.id, layout.encode_place(height, index)))
+        rows.append((layout.account_tx_key(sender, height, index), tx.id))
         refusal = refusals.get(index)
         if refusal is not None:
-            yield layout.FAILURE + tx.id, encode_failure(refusal)
-        place = EventPlace(height, time_ms, index, tx.id, sender)
+            rows.append((layout.FAILURE + tx.id, encode_failure(refusal)))
+        place = None
         for event in events[index]:
-            for indexer in indexers:
-                yield from _prefixed(indexer(place, event))
-
-
-def _prefixed(rows: Iterable[Row]) -> Iterator[Row]:
-    for key, value in rows:
-        yield layout.INDEX + key, value
+            indexer = indexers.get(type(event))
+            if indexer is None:
+                continue
+            place = place or EventPlace(height, time_ms, index, tx.id, sender)
+            rows += [(layout.INDEX + key, value) for key, value in indexer(place, event)]
+    return rows
 
 
 def encode_failure(refusal: Rejected) -> bytes:

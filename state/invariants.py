@@ -32,7 +32,7 @@ def check_state(registry: Registry, state: Scanner) -> None:
 
 
 def _money(registry: Registry, state: Scanner) -> Iterator[str]:
-    """Per denomination, everything held equals the supply (native rules §0)."""
+    """Per denomination, everything held equals the supply (N-account.5)."""
     held: Counter[bytes] = Counter()
     for module in registry.modules:
         if module.money is not None:

@@ -1,8 +1,8 @@
 """Where everything lies in the database: one letter per kind of row (docs/architecture.md).
 
-Only ``s`` rows are under the state root. ``b``, ``p``, ``r`` are the chain's history; ``i``,
-``t``, ``a`` and ``f`` are derived and can be rebuilt; ``x`` rows are erasable; ``m`` rows say
-what database this is and where it stands.
+Only ``s`` rows are under the state root. ``b``, ``p``, ``r`` and ``h`` are the chain's history;
+``i``, ``t`` and ``a`` are derived and can be rebuilt; ``f`` rows explain failures to people; ``x``
+rows are erasable; ``m`` rows say what database this is and where it stands.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ META = b"m"
 META_HEAD = META + b"head"
 META_GENESIS = META + b"genesis"
 META_SCHEMA = META + b"schema"
-META_INDEX_FROM = META + b"index-from"
 
 
 class Head(Record):

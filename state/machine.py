@@ -256,14 +256,16 @@ class StateMachine:
         body = Body(placement.parent_certificate, signed, evidence)
         units = sum(tx.units for tx in transactions)
         derived = self.derive(placement.parent_id, placement.time_ms, units)
-        return Block(make_header(self.genesis_hash, placement, derived, body), body)
+        ids = [tx.id for tx in transactions]
+        header = make_header(self.genesis_hash, placement, derived, body, ids)
+        return Block(header, body, ids)
 
     def _environment(self, tip: Tip, time_ms: int) -> Environment:
         base_fee = base_fee_above(tip, self.params, time_ms)
         return Environment(self.genesis_hash, self.params, tip.height + 1, time_ms, base_fee)
 
     def execute(self, block_id: bytes) -> Job[Executed]:
-        """Execute an authorised block in steps of a few milliseconds (B5, P12).
+        """Execute an authorised block in steps of a few milliseconds (B5, C19).
 
         Raises ``CertifyFault`` if a rule breaks; the candidate is then gone.
         """
@@ -302,7 +304,7 @@ class StateMachine:
     def commit_rows(
         self, block_id: bytes, proof: FinalityProof, blobs: Iterable[tuple[bytes, bytes]] = ()
     ) -> list[tuple[bytes, bytes | None]]:
-        """Return the one batch that makes an executed child of the head final (P10).
+        """Return the one batch that makes an executed child of the head final.
 
         State, block, proof, receipts, indexes, blobs and the new head stand in it together, so
         there is never half a height on disk.

@@ -137,6 +137,10 @@ class EventPlace:
     sender: bytes
 
 
+Indexer = Callable[[EventPlace, Any], Iterable[IndexRow]]
+"""Returns the derived rows that an event of the family adds."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Module:
     """One native family."""
@@ -154,8 +158,8 @@ class Module:
     """Runs after a block's messages; bounded work only."""
     queries: Mapping[str, Query] = field(default_factory=dict)
     """RPC methods: ``verb`` becomes ``family.verb``; a name with a dot stands as it is."""
-    index: Callable[[EventPlace, Event], Iterable[IndexRow]] | None = None
-    """Returns the derived rows an event of the block adds."""
+    index: Indexer | None = None
+    """Asked about the family's own events only."""
     invariants: Mapping[str, Callable[[Scanner], str | None]] = field(default_factory=dict)
     """Name → check over the whole state; returns a sentence if broken."""
     money: Callable[[Scanner], Iterable[tuple[bytes, int]]] | None = None

@@ -24,10 +24,10 @@ from chain.transaction import (
     transaction_id,
 )
 
-from .module import Apply, Event, Message, Module
+from .module import Apply, Event, Indexer, Message, Module
 
 NESTING_MAX = 8
-"""How deep ``ip.execute`` may nest (native rules §0); what lies deeper is reached in steps."""
+"""How deep ``ip.execute`` may nest (T6); what lies deeper is reached in steps."""
 NOT_NESTED = ("account.", "sponsor.", "staking.create_validator")
 """Messages refused inside ``ip.execute``: they act on the transaction's own account."""
 
@@ -72,6 +72,9 @@ class Registry:
         union: Any = reduce(or_, self.messages.values())
         self.message = Decoder[Any](union, bytes_max=TX_BYTES_MAX, what="message")
         self.body = Decoder[Any](Body[union], bytes_max=TX_BYTES_MAX, what="transaction body")
+        self.indexers: dict[type[Event], Indexer] = {
+            event: module.index for module in modules if module.index for event in module.events
+        }
         self.event_union: Any = reduce(or_, self.events.values())
         self._checks: dict[type[Message], Check | None] = {
             kind: checker(kind) for kind in self.apply

@@ -162,7 +162,7 @@ class Store:
 
     def compact(self) -> None:
         """Rewrite all files."""
-        self._database.compact_range()
+        self._database.compact_range(start=b"", stop=b"\xff" * 64)
 
     def close(self) -> None:
         """Close the files and let go of the lock."""

@@ -131,7 +131,7 @@ def update(view: View, changes: Mapping[bytes, bytes | None]) -> TreeDiff:
 def update_in_slices(
     view: View, changes: Mapping[bytes, bytes | None], *, slice_keys: int = SLICE_KEYS
 ) -> Generator[None, None, TreeDiff]:
-    """Compute ``update(view, changes)`` in steps of about ``slice_keys`` keys (P12's 4 ms).
+    """Compute ``update(view, changes)`` in steps of about ``slice_keys`` keys (C19).
 
     Between two steps other diffs may be made and merged, also those below ``view``; if that
     makes ``view`` stale, the next step raises ``Misuse``. ``changes`` must stay as it is.

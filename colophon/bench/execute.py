@@ -7,7 +7,6 @@ comes from another account; the state is filled with ``keys`` accounts before.
 
 from __future__ import annotations
 
-import gc
 import shutil
 import tempfile
 import time
@@ -23,6 +22,7 @@ from chain.genesis import Genesis, GenesisValidator
 from chain.ids import NCOLO, address_of
 from chain.params import ModuleVersion, Params
 from chain.transaction import ENVELOPE, Body, sign_body
+from colophon.memory import settle
 from colophon.signatures import SignatureWorkers, default_workers, items_of
 from state import layout
 from state.families import MODULES, REGISTRY
@@ -106,8 +106,7 @@ class _Setup:
         progress(f"{name}: signing {total} transactions")
         envelopes = self._sign_all(workload.make, total)
         progress(f"{name}: blocks of {per_block}")
-        gc.collect()
-        gc.freeze()
+        settle()
         started = time.perf_counter()
         self._apply(envelopes, per_block)
         elapsed = time.perf_counter() - started

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ def command() -> None:
 )
 @click.pass_obj
 def init(session: Session, genesis_file: Path | None) -> None:
-    """Make a home: a consensus key, default settings and, if given, the genesis."""
+    """Make a home: a consensus key and, if given, the genesis."""
     from colophon.home import Home, new_key, read_genesis, write_genesis, write_key
 
     home = Home(session.home_path)
@@ -167,6 +166,7 @@ def reset(session: Session, keep_keys: bool, yes: bool) -> None:
 
 def maintain(session: Session, name: str, arguments: dict[str, Any]) -> Any:
     """Run a maintenance command: in the running node, else on the database itself."""
+    from chain.errors import Corruption
     from colophon.admin import ask
     from colophon.home import Home, read_genesis, running_at
     from colophon.maintenance import COMMANDS
@@ -178,16 +178,10 @@ def maintain(session: Session, name: str, arguments: dict[str, Any]) -> Any:
     if running_at(home) is not None:
         return ask(home.admin_socket, name, arguments)
     with home.lock(), Store.open(home.database, create=False) as store:
-        machine = StateMachine(store, read_genesis(home.genesis), REGISTRY)
+        try:
+            machine = StateMachine(store, read_genesis(home.genesis), REGISTRY)
+        except Corruption as damage:
+            if name != "check":
+                raise
+            return {"height": None, "ok": False, "problems": [str(damage)]}
         return COMMANDS[name](machine, arguments)
-
-
-def stop_running(home_path: Path) -> bool:
-    """Ask the node of a home to stop; tells whether one ran."""
-    from colophon.home import Home, running_at
-
-    running = running_at(Home(home_path))
-    if running is None:
-        return False
-    os.kill(int(running["pid"]), signal.SIGTERM)
-    return True

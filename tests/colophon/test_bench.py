@@ -13,7 +13,7 @@ from colophon.bench.workloads import WORKLOADS
 
 RUNS: dict[str, Callable[[], Report]] = {
     "execute": lambda: execute.run(keys=60, blocks=1),
-    "state": lambda: state_bench.run(2_000, 100, lambda line: None),
+    "state": lambda: state_bench.run(60_000, 1_000, lambda line: None),
     "rpc": lambda: rpc.run(seconds=0.2),
     "latency": lambda: latency.run(samples=3),
 }

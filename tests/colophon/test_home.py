@@ -111,13 +111,13 @@ def test_a_home_that_cannot_be_made_is_refused(tmp_path):
 def test_a_running_node_is_found_until_its_process_is_gone(home):
     home.root.mkdir()
     assert running_at(home) is None
-    home.running.write_text(json.dumps({"pid": os.getpid(), "rpc": "http://127.0.0.1:1"}))
-    assert running_at(home)["rpc"] == "http://127.0.0.1:1"
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    home.running.write_text(json.dumps({"pid": gone.pid, "rpc": "http://127.0.0.1:1"}))
+    form = {"pid": os.getpid(), "rpc": "http://127.0.0.1:1"}
+    with home.lock():
+        assert running_at(home) is None, "it is just starting"
+        home.running.write_text(json.dumps(form))
+        assert running_at(home)["rpc"] == "http://127.0.0.1:1"
 
-    assert running_at(home) is None
+    assert running_at(home) is None, "a left-over file says nothing, whoever has the pid now"
 
 
 def test_a_torn_running_file_means_no_node(home):

@@ -158,5 +158,5 @@ def require_owner(ctx: Context, ip: bytes) -> Ip:
 
 
 def is_expired(expires_at: int, now_ms: int) -> bool:
-    """Tell whether a time has passed; 0 never does (native rules §0)."""
+    """Tell whether a time has passed; 0 never does."""
     return expires_at != 0 and expires_at < now_ms
