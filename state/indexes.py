@@ -1,4 +1,4 @@
-"""Derived rows: where transactions are, what accounts did, what families list (docs/architecture.md).
+"""Derived rows: where transactions are, what accounts did, what families list (docs/operating.md).
 
 Written in the same batch as the block they come from; nothing under the root depends on them.
 """

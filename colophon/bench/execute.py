@@ -1,8 +1,9 @@
 """``bench execute``: pre-signed blocks through the whole state machine, one process and workers.
 
 Measured per message type: decode, canonical check, signatures (in workers, at most two blocks
-ahead), authorise, execute, receipts, tree, indexes, one synced LevelDB batch. Every transaction
-comes from another account; the state is filled with ``keys`` accounts before.
+ahead), authorise, execute, receipts, tree, indexes, one synced LevelDB batch a block, written in
+a thread while the next block is executed above it, as a node does. Every transaction comes from
+another account; the state is filled with ``keys`` accounts before.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from chain.application import Placement, finish
@@ -85,12 +87,16 @@ class _Setup:
         _fill(self.store, machine, keys)
         self.machine = StateMachine(self.store, self.genesis, REGISTRY)
         self.workers = SignatureWorkers(default_workers())
+        self._disk = ThreadPoolExecutor(max_workers=1)
+        self._tip = self.machine.head.block_id
+        self._writing: tuple[bytes, Future[None]] | None = None
 
     def __enter__(self) -> _Setup:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.workers.close()
+        self._disk.shutdown()
         self.store.close()
 
     def measure(self, name: str, blocks: int, progress: Callable[[str], None]) -> tuple[float, int]:
@@ -137,6 +143,7 @@ class _Setup:
         read = self._read_ahead(slices)
         for transactions in read:
             self._finalise(transactions)
+        self._commit_written()
 
     def _read_ahead(self, slices: list[list[bytes]]) -> Iterator[list[Transaction]]:
         waiting: list[tuple[list[Transaction], list[object]]] = []
@@ -156,16 +163,17 @@ class _Setup:
                 yield transactions
 
     def _finalise(self, transactions: list[Transaction]) -> None:
-        head = self.machine.head
+        """Build, authorise and execute a block above the one whose batch is being written."""
+        tip = self.machine.tip(self._tip)
         placement = Placement(
             epoch=0,
-            view=head.height + 1,
-            height=head.height + 1,
+            view=tip.height + 1,
+            height=tip.height + 1,
             kind=0,
-            parent_view=head.height,
-            parent_id=head.block_id,
-            parent_certificate=None if head.height == 0 else _certificate(head.block_id),
-            time_ms=head.time_ms + 1_000,
+            parent_view=tip.height,
+            parent_id=tip.block_id,
+            parent_certificate=None if tip.height == 0 else _certificate(tip.block_id),
+            time_ms=tip.time_ms + 1_000,
             proposer_index=0,
         )
         block = self.machine.make_block(placement, transactions, [])
@@ -173,8 +181,19 @@ class _Setup:
         executed = finish(self.machine.execute(block.id))
         if executed.refusals:
             raise AssertionError(str(next(iter(executed.refusals.values()))))
+        self._commit_written()
         proof = FinalityProof(_certificate(block.id), [block.header])
-        self.machine.commit(block.id, proof)
+        rows = self.machine.commit_rows(block.id, proof)
+        self._writing = (block.id, self._disk.submit(self.machine.write, rows))
+        self._tip = block.id
+
+    def _commit_written(self) -> None:
+        """Adopt the block whose batch was being written, as the node does."""
+        if self._writing is not None:
+            block_id, written = self._writing
+            written.result()
+            finish(self.machine.adopt(block_id))
+            self._writing = None
 
 
 def _certificate(block_id: bytes) -> Certificate:

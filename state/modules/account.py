@@ -220,7 +220,8 @@ def take_deposit(ctx: Context, size_bytes: int) -> int:
     Raises ``bank/DepositUnpaid`` when the balance is short (N-account.4).
     """
     amount = ctx.params.deposit_per_byte * size_bytes
-    held = balance_of(ctx.state, ctx.actor)
+    account = ACCOUNTS.get(ctx.state, ctx.actor) or EMPTY
+    held = int.from_bytes(account.balance, "big")
     if held < amount:
         raise Rejected(
             "bank/DepositUnpaid",
@@ -229,7 +230,8 @@ def take_deposit(ctx: Context, size_bytes: int) -> int:
             deposit=amount,
             held=held,
         )
-    debit(ctx.state, ctx.actor, NCOLO, amount)
+    left = Account(1, encode_amount(held - amount), account.seq, account.keys)
+    ACCOUNTS.put(ctx.state, ctx.actor, left)
     ctx.deposits += amount
     return amount
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from chain.codec import U32, U64, Hash, Record
-from chain.fields import Amount, Blob
+from chain.fields import Blob
 from chain.ids import Holder, IpId
 
 from ...module import Event, EventPlace, IndexRow, QueryContext
@@ -52,7 +52,6 @@ class IpView(Record):
     soft_bindings: list[m.SoftBinding]
     identifiers: list[m.Identifier]
     created_at: U64
-    deposit: Amount
     offered_to: Holder | None
 
 
@@ -103,7 +102,6 @@ def _view(query: QueryContext, ip: bytes, row: Ip) -> IpView:
         row.height, row.registered_ms, row.expires_at, row.frozen, row.revisions, row.relations,
         asset.title, row.metadata, row.metadata_hash, row.rights, asset.media, asset.creators,
         asset.ai, asset.facts, asset.soft_bindings, asset.identifiers, asset.created_at,
-        row.deposit,
         offer.to if offer is not None and offer.owner_epoch == row.owner_epoch else None,
     )  # fmt: skip
 

@@ -13,7 +13,10 @@ from .messages import IpKind, Register, Rights, Scope
 
 
 class Ip(Record):
-    """An IP asset. ``asset`` is its registration; the fields before it change."""
+    """An IP asset. ``asset`` is its registration; the fields before it change.
+
+    It is never removed, so its deposit need not be remembered.
+    """
 
     version: U8
     owner: Holder
@@ -35,8 +38,6 @@ class Ip(Record):
     metadata: Blob | None
     metadata_hash: Hash | None
     rights: Rights
-    payer: Holder
-    deposit: Amount
     asset: Register
 
 

@@ -149,10 +149,9 @@ def apply_register(ctx: Context, message: m.Register) -> None:
     row = Ip(
         1, ctx.actor, 0, 0, message.kind, message.content_hash, priority.height, priority.place,
         ctx.time_ms, 0, False, 0, len(message.relations), message.metadata, message.metadata_hash,
-        message.rights, ctx.actor, b"", message,
+        message.rights, message,
     )  # fmt: skip
-    deposit = take_deposit(ctx, record_bytes(IPS.prefix + ip, row))
-    IPS.put(ctx.state, ip, msgspec.structs.replace(row, deposit=encode_amount(deposit)))
+    take_deposit(ctx, IPS.put(ctx.state, ip, row))
     ctx.emit(m.Registered(ip, ctx.actor, message.kind, message.content_hash, first))
     for edge in message.relations:
         _add_edge(ctx, ip, edge.relation, edge.target)
