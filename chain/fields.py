@@ -155,10 +155,23 @@ def _record_checks(record: type[Record]) -> list[Check]:
         return []
 
     def check_fields(value: Any, where: str) -> None:
-        for name, check in steps:
-            check(getattr(value, name), name if not where else f"{where}.{name}")
+        try:
+            for name, check in steps:
+                field = getattr(value, name)
+                if field is not None:
+                    check(field, name)
+        except Rejected as refusal:
+            if not where:
+                raise
+            raise _inside(where, refusal) from None  # paths are made only when something is wrong
 
     return [check_fields]
+
+
+def _inside(where: str, refusal: Rejected) -> Rejected:
+    """Return a refusal with the path of the record it happened in put before its own."""
+    details = {**refusal.details, "field": f"{where}.{refusal.details.get('field', '')}"}
+    return Rejected(refusal.code, f"{where}.{refusal.message}", **details)
 
 
 def _check_kinds(kinds: frozenset[int]) -> Check:
