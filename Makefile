@@ -2,7 +2,9 @@
 # They need Python 3.11 or 3.12 with venv, and make; everything else is installed into .venv.
 # ARGS is passed on: make demo ARGS=--exit, make test ARGS=--long, make bench ARGS="state".
 
-PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+# The first of these that really runs: a name on the path may be an empty shim.
+PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \
+	$$name -c 'import venv' 2>/dev/null && echo $$name && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 CODE := chain consensus state p2p rpc colophon tests tools
