@@ -6,7 +6,9 @@ import re
 import struct
 import sys
 from dataclasses import dataclass
+from functools import reduce
 from io import BytesIO
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +27,14 @@ HEADS = (
     (int, 0xCF, 2**64, 8), (str, 0xA0, 32, 0), (str, 0xD9, 2**8, 1), (list, 0x90, 16, 0),
     (list, 0xDC, 2**16, 2), (bytes, 0xC4, 2**8, 1),
 )  # fmt: skip
-# What has which members (X11, X6, B1, V8, V1, N-anchor), as name:kind. A number is so many bytes;
-# * makes a list of it, ? lets null stand there, ~ lets it be left out. No kind is the shape of that
-# name or an unsigned integer. Kinds of bytes are in FORMS (I1, E5).
+# What has which members, as name:kind (X11, X6, B1, V8, V1, N-anchor). A * makes a list of it, a ?
+# admits null, a number is so many bytes; no kind is the shape of that name or an unsigned integer.
 SHAPES = {
-    "bundle": "format:text64 trust record log? state finality hops:hop*", "member": "key:32 power",
+    "bundle": "format:t64 trust record log? state finality hops:hop*", "member": "key:32 power",
     "trust": "genesis_hash:32 epoch_length epoch committee:bytes",
     "record": "context:context fields content_root:32 facets_hash:32 facets? revealed:field*",
-    "field": "name:text64 index salt:32 value:any path:32*", "facets": "salt:32 values",
-    "values": "model:ip~ agent:holder~ owner:holder~ digital_source_type:text64~ time:int~ "
-    "schema:text64~ language:text35~",
+    "field": "name:t64 index salt:32 value:any path:32*", "facets": "salt:32 values",
+    "values": "model:ip agent:who owner:who digital_source_type:t64 time schema:t64 language:t35",
     "log": "batch index leaf_path:32* batch_path:32* checkpoint", "writer": "account:21 key:32",
     "batch": "batch_no first_index count from to root:32", "checkpoint": "log:context size root:32",
     "state": "key:bytes value:bytes levels:224* leaf:32**", "hop": "finality committee:bytes",
@@ -43,16 +43,11 @@ SHAPES = {
     "header": "version genesis_hash:32 epoch view height kind parent_view parent_id:32 time_ms "
     "proposer_index tx_root:32 evidence_root:32 parent_certificate_hash:32 base_fee units_used "
     "parent_state_root:32 parent_receipts_root:32 params_hash:32 next_committee_hash:32",
-    "log_row": "version owner:holder writers:writer* schema:text64 retention max_merge_delay "
+    "log_row": "version owner:who writers:writer* schema:t64 retention max_merge_delay "
     "bond:amount penalty_per_leaf:amount closed_at batches leaves last_to peaks:32*",
 }  # fmt: skip
-FORMS = {
-    "bytes": b".*",
-    "ip": rb"\x02.{20}",
-    "holder": rb"[\x00\x02].{20}",
-    "amount": rb"(?!\0).{0,16}",
-}
-FORMS["context"] = rb"[\x00\x02\x05].{20}"
+FORMS = {"bytes": b".*", "ip": rb"\x02.{20}", "who": rb"[\x00\x02].{20}"}  # I1
+FORMS |= {"amount": rb"(?!\x00).{0,16}", "context": rb"[\x00\x02\x05].{20}"}  # E5, X10
 
 
 class InvalidBundle(Exception):
@@ -91,24 +86,20 @@ def tagged(tag: str, data: bytes) -> bytes:
 def parse(data: bytes) -> Any:
     """Return the JSON value of a text that keeps X1 as a whole (X11), its objects in X2's order."""
 
-    def ordered(pairs: list[tuple[str, Any]]) -> Row:
+    def order(pairs: list[tuple[str, Any]]) -> Row:
         need("json/NotAllowed", "an object has one key twice", len(dict(pairs)) == len(pairs))
         return dict(sorted(pairs, key=lambda pair: pair[0].encode("utf-16-be")))
-
-    def keeps(value: Any, deeper: int) -> bool:
-        if not isinstance(value, dict | list):
-            return not isinstance(value, int) or abs(value) <= MAX_INTEGER
-        inner = value.values() if isinstance(value, dict) else value
-        return deeper > 0 and all(keeps(item, deeper - 1) for item in inner)
 
     need("bundle/TooLarge", "more than 33 554 432 bytes", len(data) <= MAX_BUNDLE)
     try:
         text = data.decode()
-        value = json.loads(text, object_pairs_hook=ordered, parse_float=int, parse_constant=int)
-        JSON.encode(value).encode()  # fails if there is a lone surrogate
+        value = json.loads(text, object_pairs_hook=order, parse_float=int, parse_constant=int)
+        bare = re.sub(rb'"[^"\\]*(?:\\.[^"\\]*)*"', b"", JSON.encode(value).encode())
     except (ValueError, RecursionError) as error:
         raise InvalidBundle("json/NotAllowed", f"not the JSON of X1: {error}") from None
-    need("json/NotAllowed", "beyond 2^53 - 1, or nested deeper than 32", keeps(value, 32))
+    depth = max(accumulate((byte in b"[{") - (byte in b"]}") for byte in bare), default=0)
+    small = all(int(number) <= MAX_INTEGER for number in re.findall(rb"\d+", bare))
+    need("json/NotAllowed", "beyond 2^53 - 1, or nested deeper than 32", small, depth <= 32)
     return value
 
 
@@ -127,14 +118,13 @@ def unpack(data: bytes, kind: str) -> Any:
 
     def read(depth: int) -> Any:
         first = int.from_bytes(stream.read(1), "big")
-        head = next(
-            (h for h in HEADS if 0 <= first - h[1] < (1 if h[3] else h[2])), (None, 0, 0, 0)
-        )
-        need("codec/Malformed", "MessagePack that no bundle holds", head[0], depth <= 16)
-        size = int.from_bytes(stream.read(head[3]), "big") if head[3] else first - head[1]
-        if head[0] in (int, list):
-            return size if head[0] is int else [read(depth + 1) for _ in range(size)]
-        return stream.read(size) if head[0] is bytes else stream.read(size).decode(errors="replace")
+        heads = [h for h in HEADS if 0 <= first - h[1] < (1 if h[3] else h[2])]
+        need("codec/Malformed", "MessagePack that no bundle holds", heads, depth <= 16)
+        kind, low, _, width = heads[0]
+        size = int.from_bytes(stream.read(width), "big") if width else first - low
+        if kind in (int, list):
+            return size if kind is int else [read(depth + 1) for _ in range(size)]
+        return stream.read(size) if kind is bytes else stream.read(size).decode(errors="replace")
 
     value = read(0)
     need("codec/NotCanonical", "not canonical MessagePack", pack(value) == data)
@@ -148,16 +138,16 @@ def fit(value: Any, kind: str, packed: bool = False) -> Any:
     if kind[-1] == "*":
         need("bundle/Malformed", "something is no list", isinstance(value, list))
         return [fit(item, kind[:-1], packed) for item in value]
-    if (kind := kind.strip("?~")) in SHAPES:
+    if (kind := kind.rstrip("?")) in SHAPES:
         kinds = {m.split(":")[0].strip("?"): m.split(":")[-1] for m in SHAPES[kind].split()}
         if packed and isinstance(value, list) and len(value) == len(kinds):
             value = dict(zip(kinds, value, strict=True))
-        needed = {name for name in kinds if kinds[name][-1] != "~"}
+        needed = set() if kind == "values" else kinds.keys()  # all facets are optional
         good = isinstance(value, dict) and needed <= value.keys() <= kinds.keys()
         need("bundle/Malformed", f"not the members {SHAPES[kind]}", good)
         return {name: fit(value[name], kinds[name], packed) for name in kinds if name in value}
-    if kind[:4] == "text":
-        good = isinstance(value, str) and len(value.encode()) <= int(kind[4:])
+    if kind in ("t64", "t35"):
+        good = isinstance(value, str) and len(value.encode()) <= int(kind[1:])
     elif kind.isdigit() or kind in FORMS:
         if not packed and isinstance(value, str) and HEX.fullmatch(value) and len(value) % 2 == 0:
             value = bytes.fromhex(value[2:])
@@ -176,66 +166,59 @@ def climb(head: bytes, index: int, count: int, path: list[bytes]) -> bytes:
         return head
     half = 1 << (count - 1).bit_length() - 1
     inner = climb(head, index % half, half if index < half else count - half, path[:-1])
-    pair = inner + path[-1] if index < half else path[-1] + inner
-    return hashlib.sha256(b"\1" + pair).digest()
+    return hashlib.sha256(b"\1" + (inner + path[-1] if index < half else path[-1] + inner)).digest()
 
 
 def disclosed(record: Row) -> tuple[list[Any], Row | None]:
     """Return the names and the shown facets of a disclosure that keeps X10."""
     names = record["revealed"][0]["value"] if record["revealed"] else [None]
     good = isinstance(names, list) and all(isinstance(n, str) and NAME.fullmatch(n) for n in names)
-    good = good and names == sorted(set(names)) and len(names) < 257
-    need("record/BadNames", "field 0 is no list of names", good)
-    names, last, total = ["_fields", *names], -1, 0
+    good = good and names == sorted(set(names)) and len(names) + 1 == record["fields"] <= 257
+    need("record/BadNames", "field 0 does not list the names", good)
+    names, root, last, total = ["_fields", *names], record["content_root"], -1, 0
     for item in record["revealed"]:
         name, index, value = item["name"], item["index"], JSON.encode(item["value"]).encode()
-        placed = last < index < len(names) == record["fields"] and names[index] == name
+        placed = last < index < len(names) and names[index] == name
         need("record/BadPlace", f"{name}, {index}", placed, (index == 0) == (last < 0))
         last, total = index, total + (len(value) if index else 0)
         need("record/TooLarge", name, len(value) <= MAX_VALUE, total <= MAX_VALUES)
         field = tagged("field", bytes([len(name)]) + name.encode() + item["salt"] + value)
-        root = climb(field, index, len(names), item["path"])
-        need("merkle/BadProof", f"{name} is not in the record", root == record["content_root"])
+        need("merkle/BadProof", name, climb(field, index, len(names), item["path"]) == root)
     if (shown := record["facets"]) is not None:
-        kinds = [member.split(":")[0] for member in SHAPES["values"].split()]
-        packed = pack([[kinds.index(name) + 1, value] for name, value in shown["values"].items()])
-        same = tagged("facets", shown["salt"] + packed) == record["facets_hash"]
-        salted = record["context"][0] == 5 or not any(shown["salt"])
-        need("record/BadFacets", "not these facets, or not this salt", same, salted)
+        order = [member.split(":")[0] for member in SHAPES["values"].split()]
+        packed = pack([[order.index(name) + 1, value] for name, value in shown["values"].items()])
+        same = tagged("facets", (salt := shown["salt"]) + packed) == record["facets_hash"]
+        need("record/BadFacets", "not the facets", same, record["context"][0] == 5 or not any(salt))
     return names, shown and shown["values"]
 
 
 def finalised(proof: Row, trust: Row) -> Row:
     """Return the header that a finality proof proves: V1 to V14, S1, S2."""
-    votes, members = (
-        unpack(proof["certificate"], "certificate"),
-        unpack(trust["committee"], "member*"),
-    )
+    certificate = unpack(proof["certificate"], "certificate")
+    kind, epoch, view, block_id, bitmap, votes = certificate.values()
+    members = unpack(trust["committee"], "member*")
     keys, powers = {member["key"] for member in members}, [member["power"] for member in members]
     known = 1 <= len(keys) == len(members) <= 100 and min(powers) >= 1 and sum(powers) <= 2**60
     strong = WEAK.isdisjoint(int.from_bytes(key, "little") % 2**255 for key in keys)
     need("finality/BadCommittee", "the committee breaks V1", known, strong)
-    bits, size = int.from_bytes(votes["bitmap"], "little"), len(votes["bitmap"])
+    bits, whole = int.from_bytes(bitmap, "little"), len(bitmap) == (len(members) + 7) // 8
     signers = [member for i, member in enumerate(members) if bits >> i & 1]
-    whole = size == (len(members) + 7) // 8 and not bits >> len(members)
     quorum = 3 * sum(member["power"] for member in signers) > 2 * sum(powers)
-    fits = (votes["kind"], votes["epoch"]) == (2, trust["epoch"])
-    signed = len(signers) == len(votes["signatures"]) and 1 <= len(proof["headers"]) <= 64
-    need("finality/BadCertificate", "V2, V8, V9 or V12 is broken", whole, quorum, fits, signed)
-    place = struct.pack(">32sQQ", trust["genesis_hash"], votes["epoch"], votes["view"])
-    digest = tagged("vote-finalize", place + votes["block_id"])
+    fits = (kind, epoch, len(votes)) == (2, trust["epoch"], len(signers))
+    whole = whole and bits >> len(members) == 0 and 1 <= len(proof["headers"]) <= 64
+    need("finality/BadCertificate", "it breaks V2, V8, V9 or V12", whole, quorum, fits)
+    vote = struct.pack(">32sQQ32s", trust["genesis_hash"], epoch, view, block_id)
     try:
-        for signer, signature in zip(signers, votes["signatures"], strict=True):
-            crypto_sign_open(signature + digest, signer["key"])
+        for signer, signature in zip(signers, votes, strict=True):
+            crypto_sign_open(signature + tagged("vote-finalize", vote), signer["key"])
     except BadSignatureError:
         raise InvalidBundle("finality/BadSignature", "a signature does not verify") from None
-    wanted: Row = {"genesis_hash": trust["genesis_hash"], "epoch": trust["epoch"], "version": 1}
-    header: Row = {"parent_id": votes["block_id"], "parent_view": votes["view"]}
+    wanted = {"version": 1, "epoch": epoch, "view": view, "genesis_hash": trust["genesis_hash"]}
     for data in proof["headers"]:
-        block_id, wanted["view"] = header["parent_id"], header["parent_view"]
-        header = unpack(data, "header")
+        header: Row = unpack(data, "header")
         same = wanted.items() <= header.items() and block_id == tagged("block", data)
         need("finality/BadHeader", "not the header that was named", same, header["kind"] < 2)
+        block_id, wanted["view"] = header["parent_id"], header["parent_view"]
         wanted["height"] = header["height"] - 1 + header["kind"]
     inside = 0 < header["height"] - trust["epoch"] * trust["epoch_length"] <= trust["epoch_length"]
     need("finality/BadHeader", "no block of this epoch", inside, header["kind"] == 0)
@@ -248,9 +231,8 @@ def check_state(state: Row, root: bytes) -> None:
     levels, leaf, bits = state["levels"], state["leaf"], int.from_bytes(path, "big")
     sizes = len(levels) <= 85 and len(leaf) <= 4 and all(len(entry) == 2 for entry in leaf)
     paths, shift = [int.from_bytes(b"".join(e[:1]), "big") for e in leaf], 256 - 3 * len(levels)
-    ascend = paths == sorted(set(paths)) and (not levels or any(levels[-1]))
-    near = sizes and all(p >> shift == bits >> shift for p in paths)
-    need("proof/Malformed", "a proof that no tree gives", near, ascend)
+    near = sizes and paths == sorted(set(paths)) and all(p >> shift == bits >> shift for p in paths)
+    need("proof/Malformed", "a proof that no tree gives", near, not levels or any(levels[-1]))
     head = tagged("state-leaf", b"".join(map(b"".join, leaf))) if leaf else bytes(32)
     for level in reversed(range(len(levels))):
         child = 32 * (bits >> 253 - 3 * level & 7)
@@ -263,23 +245,14 @@ def place_of(leaf: bytes, context: bytes, state: Row, log: Row | None) -> int | 
     """Return the record's number in its log, or its own id: X12.6, X12.7."""
     key, row = state["key"], unpack(state["value"], "log_row" if log else "record_row")
     if log is None:
-        own = (
-            row["version"] == 1
-            and key[:9] == b"anchor\0\2\6"
-            and len(key) == 29
-            and context[0] != 5
-        )
-        need("bundle/OtherRow", "the row is another record's", own, row["leaf"] == leaf)
+        own = key[:9] == b"anchor\0\2\6" and len(key) == 29 and context[0] != 5
+        need("bundle/OtherRow", "another record", own, (row["version"], row["leaf"]) == (1, leaf))
         return bytes(key[8:])
     batch, tip, peaks = log["batch"], log["checkpoint"], row["peaks"]
     own = context[0] == 5 and context == tip["log"] and key == b"anchor\0\1" + context
-    size = (row["version"], row["batches"]) == (1, tip["size"]) and len(peaks) == tip[
-        "size"
-    ].bit_count() > 0
-    need("bundle/OtherRow", "the row is another log's", own, size, 1 <= batch["count"] <= 2**24)
-    head = peaks[-1]
-    for peak in reversed(peaks[:-1]):
-        head = hashlib.sha256(b"\1" + peak + head).digest()
+    size = (row["version"], row["batches"], len(peaks)) == (1, tip["size"], tip["size"].bit_count())
+    need("bundle/OtherRow", "another log", own, size, peaks, 1 <= batch["count"] <= 2**24)
+    head = reduce(lambda head, peak: hashlib.sha256(b"\1" + peak + head).digest(), peaks[::-1])
     hashed = tagged("batch", struct.pack(">21sQQIQQ32s", context, *batch.values()))
     top = climb(hashed, batch["batch_no"], tip["size"], log["batch_path"])
     inside = climb(leaf, log["index"], batch["count"], log["leaf_path"]) == batch["root"]
@@ -289,25 +262,24 @@ def place_of(leaf: bytes, context: bytes, state: Row, log: Row | None) -> int | 
 
 def verify_bytes(data: bytes, genesis_hash: bytes | None, trust: Row | None = None) -> Verdict:
     """Check a bundle (X11, X12) from a `trust` the reader knows, or relative to its own."""
-    bundle = fit(parse(data), "bundle")
-    record, hops, claimed = bundle["record"], bundle["hops"], bundle["trust"]
+    form, claimed, record, log, state, finality, hops = fit(parse(data), "bundle").values()
+    need("bundle/Malformed", "another format", form == "colophon/bundle/1")
     start = now = trust or claimed
     first, network = start["epoch"] - claimed["epoch"], claimed["genesis_hash"]
     same = start["genesis_hash"] == network and genesis_hash in (None, network)
     need("bundle/OtherTrust", "another network or epoch", same, 0 <= first <= len(hops) <= 1024)
-    need("bundle/Malformed", "another format", bundle["format"] == "colophon/bundle/1")
     for hop in hops[first:]:
         header, committee = finalised(hop["finality"], now), hop["committee"]
         named = header["next_committee_hash"] == tagged("committee", committee)
         last = header["height"] == (now["epoch"] + 1) * now["epoch_length"]
         need("finality/BadHop", "not the epoch's last block, or another committee", named, last)
         now = {**now, "epoch": now["epoch"] + 1, "committee": committee}
-    header = finalised(bundle["finality"], now)
-    check_state(bundle["state"], header["parent_state_root"])
+    header = finalised(finality, now)
+    check_state(state, header["parent_state_root"])
     names, facets = disclosed(record)
     parts = [record[part] for part in ("context", "fields", "content_root", "facets_hash")]
     leaf = tagged("record", struct.pack(">32s21sH32s32s", network, *parts))
-    place = place_of(leaf, parts[0], bundle["state"], bundle["log"])
+    place = place_of(leaf, parts[0], state, log)
     values = {item["name"]: item["value"] for item in record["revealed"][1:]}
     withheld = tuple(name for name in names[1:] if name not in values)
     return Verdict(parts[0], leaf, place, header["time_ms"], values, withheld, facets, start)
@@ -322,7 +294,6 @@ def verify_file(path: Path, genesis_hash: bytes | None, trust: Row | None = None
 if __name__ == "__main__":
     try:
         known = bytes.fromhex(sys.argv[2].removeprefix("0x")) if sys.argv[2:] else None
-        for name, item in vars(verify_file(Path(sys.argv[1]), known)).items():
-            sys.stdout.write(f"{name}: {item.hex() if isinstance(item, bytes) else item}\n")
+        sys.stdout.write(f"{verify_file(Path(sys.argv[1]), known)}\n")
     except InvalidBundle as refusal:
         sys.exit(f"{refusal.code}: {refusal}")
