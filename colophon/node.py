@@ -15,6 +15,10 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import chain
+import consensus
+import rpc
+import state
 from chain.crypto import SigningKey, self_test, verify_signature
 from chain.errors import Corruption, Rejected
 from chain.genesis import Genesis
@@ -61,6 +65,7 @@ async def run_node(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
+    _require_own_packages()
     self_test()
     with home.lock():
         genesis = read_genesis(home.genesis)
@@ -103,6 +108,19 @@ def open_parts(
         settings = Settings(machine.genesis_hash, machine.params, key.public_key)
         core = Core(settings, key.sign, verify_signature)
         yield application, Host(core, application, journal, guard, clock, Silence()), workers, clock
+
+
+def _require_own_packages() -> None:
+    """Refuse to run with another project's ``chain`` or ``state``: the names are common ones."""
+    own = Path(__file__).parent.parent
+    for package in (chain, consensus, rpc, state):
+        place = Path(package.__file__ or "").parent.parent
+        if place != own:
+            raise Rejected(
+                "node/ForeignPackage",
+                f"the package {package.__name__} comes from {place}, not from Colophon in {own}; "
+                "install Colophon in a virtual environment of its own",
+            )
 
 
 def _require_alone(machine: StateMachine, key: SigningKey) -> None:

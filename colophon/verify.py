@@ -84,7 +84,7 @@ def tagged(tag: str, data: bytes) -> bytes:
 
 
 def parse(data: bytes) -> Any:
-    """Return the JSON value of a text that keeps X1 as a whole (X11), its objects in X2's order."""
+    """Return the JSON value of a text that keeps X1 and X11, its objects in X2's order."""
 
     def order(pairs: list[tuple[str, Any]]) -> Row:
         need("json/NotAllowed", "an object has one key twice", len(dict(pairs)) == len(pairs))
@@ -99,7 +99,7 @@ def parse(data: bytes) -> Any:
         raise InvalidBundle("json/NotAllowed", f"not the JSON of X1: {error}") from None
     depth = max(accumulate((byte in b"[{") - (byte in b"]}") for byte in bare), default=0)
     small = all(int(number) <= MAX_INTEGER for number in re.findall(rb"\d+", bare))
-    need("json/NotAllowed", "beyond 2^53 - 1, or nested deeper than 32", small, depth <= 32)
+    need("json/NotAllowed", "beyond 2^53 - 1, or a value deeper than 32", small, depth <= 4 + 32)
     return value
 
 

@@ -94,8 +94,7 @@ class NodeProcess:
             self.kill()
 
 
-def run_cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "colophon", *arguments], capture_output=True, text=True, timeout=120
-    )
+def run_cli(*arguments: str, directory: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end, from another directory if one is given."""
+    command = [sys.executable, "-m", "colophon", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=directory)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 
+import rpc
 from chain.codec import encode
+from chain.genesis import GenesisValidator
 from colophon.home import Home, new_key, read_genesis, write_genesis, write_key
 from colophon.testnet_dev import make_dev_home
 from state import layout
@@ -23,9 +27,9 @@ def home(tmp_path: Path) -> Home:
     return make_dev_home(tmp_path / "home", 1_700_000_000_000)
 
 
-def start_fails(home: Home, *words: str) -> str:
+def start_fails(home: Home, *words: str, directory: Path | None = None) -> str:
     """Run `node start`, expect failure in one line, and return it."""
-    finished = run_cli("--home", str(home.root), "node", "start")
+    finished = run_cli("--home", str(home.root), "node", "start", directory=directory)
     lines = [line for line in finished.stderr.splitlines() if line.startswith("error: ")]
     assert finished.returncode == 1, finished
     assert len(lines) == 1 and "Traceback" not in finished.stderr, finished.stderr
@@ -158,6 +162,30 @@ def test_wrong_settings_name_file_key_and_expectation(home: Home) -> None:
     start_fails(home, "node.toml", "batch_max", "config/WrongValue")
     home.config.write_text("[rpc\n", encoding="ascii")
     start_fails(home, "node.toml", "config/NotToml")
+
+
+def test_a_package_of_another_project(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign = tmp_path / "rpc"
+    foreign.mkdir()
+    source = Path(rpc.__file__ or "").parent
+    for path in source.iterdir():
+        if path.is_file():
+            shutil.copy(path, foreign)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    words = ("rpc", "virtual environment", "node/ForeignPackage")
+    start_fails(home, *words, directory=tmp_path)
+
+
+def test_a_committee_that_needs_others(home: Home) -> None:
+    genesis = read_genesis(home.genesis)
+    others = [GenesisValidator(new_key().public_key, 1) for _ in range(3)]
+    more = msgspec.structs.replace(genesis, validators=[*genesis.validators, *others])
+    write_genesis(home.genesis, more)
+
+    start_fails(home, "4 validators", "node/NotAlone")
 
 
 def test_a_key_is_never_overwritten(home: Home) -> None:
