@@ -41,7 +41,7 @@ SHAPES = {
     "finality": "certificate:bytes headers:bytes*", "record_row": "version leaf:32 height",
     "certificate": "kind epoch view block_id:32 bitmap:bytes signatures:64*",
     "header": "version genesis_hash:32 epoch view height kind parent_view parent_id:32 time_ms "
-    "proposer_index tx_root:32 evidence_root:32 parent_certificate_hash:32 base_fee units_used "
+    "proposer_index:u16 tx_root:32 evidence_root:32 parent_certificate_hash:32 base_fee units_used "
     "parent_state_root:32 parent_receipts_root:32 params_hash:32 next_committee_hash:32",
     "log_row": "version owner:who writers:writer* schema:t64 retention max_merge_delay "
     "bond:amount penalty_per_leaf:amount closed_at batches leaves last_to peaks:32*",
@@ -154,7 +154,7 @@ def fit(value: Any, kind: str, packed: bool = False) -> Any:
         form = FORMS.get(kind) or b".{%d}" % int(kind)
         good = isinstance(value, bytes) and re.fullmatch(form, value, re.DOTALL) is not None
     else:
-        good = type(value) is int and value >= 0
+        good = type(value) is int and 0 <= value < (2**16 if kind == "u16" else 2**64)
     need("bundle/Malformed", f"{str(value)[:40]!r} is not of kind {kind}", good)
     return value
 
@@ -218,8 +218,9 @@ def finalised(proof: Row, trust: Row) -> Row:
         header: Row = unpack(data, "header")
         same = wanted.items() <= header.items() and block_id == tagged("block", data)
         need("finality/BadHeader", "not the header that was named", same, header["kind"] < 2)
-        block_id, wanted["view"] = header["parent_id"], header["parent_view"]
-        wanted["height"] = header["height"] - 1 + header["kind"]
+        block_id = header["parent_id"]
+        wanted |= {"view": header["parent_view"], "height": header["height"] - 1 + header["kind"]}
+        wanted |= {} if header["kind"] else {"kind": 0}  # below a block only blocks
     inside = 0 < header["height"] - trust["epoch"] * trust["epoch_length"] <= trust["epoch_length"]
     need("finality/BadHeader", "no block of this epoch", inside, header["kind"] == 0)
     return header

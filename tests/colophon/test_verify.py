@@ -348,6 +348,12 @@ BROKEN = {
     "no kind": {"headers": lambda h: [{**h, "kind": 2}], "code": "finality/BadHeader"},
     "heights that rise by two": {"headers": lambda h: [h, {**h, "height": 10, "parent_view": 9}],
                                  "code": "finality/BadHeader"},
+    "a filler below a block": {
+        "headers": lambda h: [h, {**h, "kind": 1, "view": 10, "parent_view": 9},
+                              {**h, "height": 9, "view": 11, "parent_view": 10}],
+        "code": "finality/BadHeader"},
+    "a proposer beyond u16": {"headers": lambda h: [{**h, "proposer": 2**16}],
+                              "code": "bundle/Malformed"},
     "another parent view": {"headers": lambda h: [h, {**h, "height": 9}],
                             "code": "finality/BadHeader"},
     "65 headers": {"headers": lambda h: [h] * 65, "code": "finality/BadCertificate"},
