@@ -13,14 +13,15 @@ from .output import Session
 
 @click.command("verify")
 @click.argument("bundle", metavar="BUNDLE.json")
-@click.option("--genesis", metavar="FILE", help="The network's genesis document, which you trust.")
-@click.option("--trust", metavar="HASH", help="The network's genesis hash, which you trust.")
+@click.option("--genesis", metavar="FILE", help="Genesis document: network and first committee.")
+@click.option("--trust", metavar="HASH", help="Genesis hash; compare the committee yourself.")
 @click.pass_obj
 def command(session: Session, /, bundle: str, genesis: str | None, trust: str | None) -> None:
     """Verify an exported bundle offline, and say what it proves and what it does not.
 
-    Without --genesis or --trust everything is checked all the same, and the network it rests on
-    is printed for you to compare.
+    Only --genesis settles whom you believe. With --trust, or without both, everything is checked
+    all the same, but relative to the committee that the bundle itself names: whoever made the
+    bundle could have made that up, so compare what is printed under `trust` with what you know.
     """
     from chain.errors import Rejected
     from colophon.verify import InvalidBundle, verify_file
@@ -28,7 +29,8 @@ def command(session: Session, /, bundle: str, genesis: str | None, trust: str | 
     if genesis is not None and trust is not None:
         raise click.UsageError("give --genesis or --trust, not both")
     try:
-        verdict = verify_file(Path(bundle).expanduser(), _trusted(genesis, trust))
+        path = Path(bundle).expanduser()
+        verdict = verify_file(path, _trusted_hash(trust), _trusted_start(genesis))
     except InvalidBundle as refusal:
         code = getattr(refusal, "code", "") or "verify/Invalid"
         raise Rejected(str(code), f"{bundle} proves nothing: {refusal}") from None
@@ -37,12 +39,26 @@ def command(session: Session, /, bundle: str, genesis: str | None, trust: str | 
     _tell(session, verdict)
 
 
-def _trusted(genesis: str | None, trust: str | None) -> bytes | None:
-    from chain.errors import Rejected
+def _trusted_start(genesis: str | None) -> dict[str, Any] | None:
+    """Return what a genesis document fixes: network, epoch length, the committee of epoch 0."""
+    from chain.codec import encode
+    from chain.finality import genesis_light_client
     from colophon.home import read_genesis
 
-    if genesis is not None:
-        return read_genesis(Path(genesis).expanduser()).hash()
+    if genesis is None:
+        return None
+    client = genesis_light_client(read_genesis(Path(genesis).expanduser()))
+    return {
+        "genesis_hash": client.genesis_hash,
+        "epoch_length": client.epoch_length,
+        "epoch": client.epoch,
+        "committee": encode(list(client.committee.members)),
+    }
+
+
+def _trusted_hash(trust: str | None) -> bytes | None:
+    from chain.errors import Rejected
+
     if trust is None:
         return None
     try:

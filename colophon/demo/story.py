@@ -174,9 +174,9 @@ class Story:
         self.bundle.write_bytes(write_bundle(bundle))
         size = self.bundle.stat().st_size
         self.say.step(f"exported {self.bundle}", f"{size:,} bytes")
-        genesis_hash = "0x" + self.who["agent"].genesis_hash.hex()
+        genesis = str(self.directory / "genesis.json")
         command = [sys.executable, "-m", "colophon", "verify", str(self.bundle),
-                   "--trust", genesis_hash]  # fmt: skip
+                   "--genesis", genesis]  # fmt: skip
         checked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         self.say.plain(checked.stdout or checked.stderr)
         if checked.returncode != 0:

@@ -375,7 +375,7 @@ def verifier(monkeypatch) -> list[tuple[Path, bytes | None]]:
     """Replace the verifier: this file tests the command, not the proof."""
     calls: list[tuple[Path, bytes | None]] = []
 
-    def verify_file(path: Path, genesis_hash: bytes | None) -> Verdict:
+    def verify_file(path: Path, genesis_hash: bytes | None, trust: object = None) -> Verdict:
         calls.append((path, genesis_hash))
         if path.name == "bad.json":
             raise InvalidBundle("the certificate has no quorum")
