@@ -21,7 +21,7 @@ from .fields import checker
 from .finality import PROOF_HEADERS_MAX, FinalityProof, LightClient
 from .header import HEADER, HEADER_BYTES_MAX
 from .ids import ID_BYTES
-from .jcs import JsonValue, parse_json
+from .jcs import NESTING_MAX, JsonValue, parse_json
 from .merkle import PROOF_HASHES_MAX
 from .record import BATCH_LEAVES_MAX, FIELDS_MAX, Batch, Facets
 from .state_proof import LEAF_KEYS_MAX, LEVELS_MAX, SIBLINGS_BYTES, LeafEntry, StateProof
@@ -30,6 +30,8 @@ from .transaction import PublicKey
 FORMAT = "colophon/bundle/1"
 BUNDLE_BYTES_MAX = 32 * 1_048_576
 """Longest file a reader opens: the largest record in full with hops through 100 epochs."""
+FILE_NESTING_MAX = NESTING_MAX + 4
+"""A revealed value stands four levels down: file, record, list of fields, field (X11)."""
 KEY_BYTES_MAX = 64
 """The keys of logs and records have 29 bytes."""
 VALUE_BYTES_MAX = 4_096
@@ -148,7 +150,7 @@ def read_bundle(data: bytes) -> Bundle:
     another form, ``codec/…`` for a certificate, header or committee that is not canonical.
     """
     form = _members(
-        parse_json(data, bytes_max=BUNDLE_BYTES_MAX),
+        parse_json(data, bytes_max=BUNDLE_BYTES_MAX, nesting_max=FILE_NESTING_MAX),
         ("format", "trust", "record", "log", "state", "finality", "hops"),
         "bundle",
     )

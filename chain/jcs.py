@@ -53,10 +53,10 @@ def canonical_json(value: JsonValue) -> bytes:
     return data
 
 
-def require_json(value: object) -> None:
+def require_json(value: object, *, nesting_max: int = NESTING_MAX) -> None:
     """Refuse a value that X1 excludes; lone surrogates show only when text is encoded."""
     level = [value]
-    for _ in range(NESTING_MAX + 1):
+    for _ in range(nesting_max + 1):
         below: list[object] = []
         for item in level:
             kind = type(item)
@@ -70,11 +70,11 @@ def require_json(value: object) -> None:
             return
         level = below
     raise Rejected(
-        "json/TooDeep", f"a value nests deeper than {NESTING_MAX} levels", limit=NESTING_MAX
+        "json/TooDeep", f"a value nests deeper than {nesting_max} levels", limit=nesting_max
     )
 
 
-def parse_json(data: bytes, *, bytes_max: int) -> JsonValue:
+def parse_json(data: bytes, *, bytes_max: int, nesting_max: int = NESTING_MAX) -> JsonValue:
     """Return the value in ``data``, refusing what has two meanings or none (X1).
 
     Whitespace and escapes may stand as JSON allows. Raises ``Rejected`` with ``json/TooLarge``,
@@ -96,12 +96,12 @@ def parse_json(data: bytes, *, bytes_max: int) -> JsonValue:
         )
         json.dumps(value, ensure_ascii=False).encode()  # fails on a lone surrogate
     except RecursionError:
-        raise Rejected("json/TooDeep", f"the text nests deeper than {NESTING_MAX}") from None
+        raise Rejected("json/TooDeep", f"the text nests deeper than {nesting_max}") from None
     except UnicodeEncodeError:
         raise _not_allowed("a string holds a lone surrogate, which is no character") from None
     except ValueError as error:
         raise Rejected("json/Malformed", f"not JSON: {error}") from None
-    require_json(value)
+    require_json(value, nesting_max=nesting_max)
     return value
 
 

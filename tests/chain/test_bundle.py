@@ -28,9 +28,11 @@ from chain.disclosure import disclose
 from chain.errors import Rejected
 from chain.finality import FinalityProof, LightClient
 from chain.header import ZERO_HASH, Header
+from chain.jcs import NESTING_MAX
 from chain.merkle import LogTree, Peaks
 from chain.record import Batch, Facets, Recording
 from chain.vote import VoteKind, vote_message
+from colophon.verify import verify_bytes
 from state.tree import Tree, prove
 from tests.chain import offline_verifier
 
@@ -214,6 +216,24 @@ def test_a_bundle_of_an_interaction_anchored_by_itself_proves_its_fields():
 def test_a_file_gives_the_bundle_back(make):
     assert write_bundle(read_bundle(write_bundle(make()))) == write_bundle(make())
     assert verify_bundle(read_bundle(write_bundle(make())), TRUST) == verify_bundle(make(), TRUST)
+
+
+@pytest.mark.parametrize("depth", [28, 29, NESTING_MAX])
+def test_a_record_that_may_be_made_may_be_proved_however_deep_its_values(depth):
+    deep = 0
+    for _ in range(depth):
+        deep = [deep]
+    record = recording(context=ACTOR, fields={**FIELDS, "tool": deep})
+    root, state = state_with(anchored_key(RECORD_ID), encode(Anchored(1, record.leaf, 5)))
+    finality, hop = final_state(root)
+    bundle = replace(
+        own_bundle(), record=disclose(record, ["tool"]), state=state, finality=finality, hops=(hop,)
+    )
+
+    raw = write_bundle(bundle)
+
+    assert verify_bundle(read_bundle(raw), TRUST).statement.values["tool"] == deep
+    assert verify_bytes(raw, GENESIS).values["tool"] == deep
 
 
 @pytest.mark.parametrize("make", [log_bundle, own_bundle])
