@@ -146,20 +146,21 @@ class _Setup:
         self._commit_written()
 
     def _read_ahead(self, slices: list[list[bytes]]) -> Iterator[list[Transaction]]:
-        waiting: list[tuple[list[Transaction], list[object]]] = []
+        waiting: list[tuple[list[Transaction], list[Future[list[bool]]]]] = []
         for envelopes in [*slices, *[[]] * AHEAD]:
             if envelopes:
                 transactions = [
                     REGISTRY.read(*_split(raw), self.machine.genesis_hash) for raw in envelopes
                 ]
                 items = (item for tx in transactions for item in items_of(tx))
-                waiting.append((transactions, list(self.workers.submit_all(items))))
+                waiting.append((transactions, self.workers.submit_all(items)))
             if len(waiting) > AHEAD or not envelopes:
                 if not waiting:
                     continue
                 transactions, futures = waiting.pop(0)
                 for future in futures:
-                    assert all(future.result())  # type: ignore[attr-defined]  # a Future
+                    if not all(future.result()):
+                        raise AssertionError("a signature the bench made does not verify")
                 yield transactions
 
     def _finalise(self, transactions: list[Transaction]) -> None:
