@@ -79,16 +79,20 @@ class Block:
 
     __slots__ = ("body", "header", "id", "transaction_ids")
 
-    def __init__(
-        self, header: Header, body: Body, transaction_ids: list[bytes] | None = None
-    ) -> None:
-        """Raise ``Rejected`` with ``block/BodyMismatch`` if the body is not the header's (B3).
-
-        ``transaction_ids`` spares their hashing where the caller has hashed these very bytes.
-        """
-        if transaction_ids is None:
-            transaction_ids = ids_of(body)
+    def __init__(self, header: Header, body: Body) -> None:
+        """Raise ``Rejected`` with ``block/BodyMismatch`` if the body is not the header's (B3)."""
+        transaction_ids = ids_of(body)
         _require_roots(header, body, transaction_ids)
+        self._set(header, body, transaction_ids)
+
+    @classmethod
+    def made(cls, header: Header, body: Body, transaction_ids: list[bytes]) -> Block:
+        """Return the block of a header that was made from this very body and these ids."""
+        block = cls.__new__(cls)
+        block._set(header, body, transaction_ids)
+        return block
+
+    def _set(self, header: Header, body: Body, transaction_ids: list[bytes]) -> None:
         self.header = header
         self.body = body
         self.id = header.id()

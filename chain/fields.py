@@ -158,7 +158,7 @@ def _record_checks(record: type[Record]) -> list[Check]:
         try:
             for name, check in steps:
                 field = getattr(value, name)
-                if field is not None:
+                if field:  # nothing can be wrong with None, an empty list or an empty string
                     check(field, name)
         except Rejected as refusal:
             if not where:
@@ -307,7 +307,7 @@ def _collect_fields(record: type[Record]) -> Collect | None:
     def collect_fields(value: Any, out: list[Blob]) -> None:
         for name, collect in steps:
             field = getattr(value, name)
-            if field is not None:
+            if field:
                 collect(field, out)
 
     return collect_fields

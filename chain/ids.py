@@ -90,7 +90,7 @@ def derive_id(
     ``ip.execute``, the indexes below it.
     """
     preimage = encode((genesis_hash, sender, lane, seq, path, n))
-    return bytes((kind,)) + tagged_hash("id", preimage)[:20]
+    return kind.to_bytes(1, "big") + tagged_hash("id", preimage)[:20]
 
 
 def address_of(public_key: bytes) -> bytes:

@@ -12,35 +12,45 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 
-from chain.crypto import verify_signature
+from chain.crypto import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, verify_signature
 from chain.errors import Rejected
+from chain.state_proof import HASH_BYTES
 from chain.transaction import signing_hash
 from state.registry import Transaction
 
 CHUNK = 128
 """Signatures per message to a worker: 2.4 % overhead, about 5 ms of work (measured)."""
 
+CHUNK_OF_MANY = 512
+"""The same where nobody waits for the first ones: less hand-over beside a busy loop."""
+
 INLINE_MAX = 32
 """Fewer signatures than this are verified where they are: about 1 ms."""
 
-Item = tuple[bytes, bytes, bytes]
-"""Public key, message, signature."""
+Item = bytes
+"""Public key ‖ 32-byte message ‖ signature: one string crosses to a worker faster than three."""
+
+_MESSAGE_AT = PUBLIC_KEY_BYTES
+_SIGNATURE_AT = _MESSAGE_AT + HASH_BYTES
+ITEM_BYTES = _SIGNATURE_AT + SIGNATURE_BYTES
 
 
 def items_of(tx: Transaction) -> list[Item]:
     """Return what has to be verified for a transaction (T2)."""
     digest = signing_hash(tx.raw_body)
     return [
-        (key, digest, signature) for key, signature in zip(tx.body.keys, tx.signatures, strict=True)
+        key + digest + signature for key, signature in zip(tx.body.keys, tx.signatures, strict=True)
     ]
 
 
-def verify_items(items: list[Item]) -> list[bool]:
-    """Return for each item whether its signature verifies."""
+def verify_items(packed: bytes) -> list[bool]:
+    """Return for each item of a joined list whether its signature verifies."""
     results = []
-    for public_key, message, signature in items:
+    for start in range(0, len(packed), ITEM_BYTES):
+        item = packed[start : start + ITEM_BYTES]
+        public_key, message = item[:_MESSAGE_AT], item[_MESSAGE_AT:_SIGNATURE_AT]
         try:
-            verify_signature(public_key, message, signature)
+            verify_signature(public_key, message, item[_SIGNATURE_AT:])
         except Rejected:
             results.append(False)
         else:
@@ -60,21 +70,25 @@ class SignatureWorkers:
         self._pool = None
         if workers:
             context = multiprocessing.get_context("forkserver")
-            self._pool = ProcessPoolExecutor(max_workers=workers, mp_context=context)
+            self._pool = ProcessPoolExecutor(
+                max_workers=workers, mp_context=context, initializer=os.nice, initargs=(5,)
+            )
 
     def submit(self, items: list[Item]) -> Future[list[bool]]:
         """Verify a chunk; the future is done at once where there are no workers."""
+        packed = b"".join(items)
         if self._pool is not None:
-            return self._pool.submit(verify_items, items)
+            return self._pool.submit(verify_items, packed)
         done: Future[list[bool]] = Future()
-        done.set_result(verify_items(items))
+        done.set_result(verify_items(packed))
         return done
 
     def submit_all(self, items: Iterable[Item]) -> list[Future[list[bool]]]:
-        """Verify any number of items in chunks."""
+        """Verify any number of items in large chunks."""
         waiting = list(items)
         return [
-            self.submit(waiting[start : start + CHUNK]) for start in range(0, len(waiting), CHUNK)
+            self.submit(waiting[start : start + CHUNK_OF_MANY])
+            for start in range(0, len(waiting), CHUNK_OF_MANY)
         ]
 
     def close(self) -> None:
@@ -119,7 +133,7 @@ class BatchVerifier:
     def _check(self, batch: list[tuple[list[Item], asyncio.Future[bool]]], size: int) -> None:
         everything = [item for items, _ in batch for item in items]
         if size < INLINE_MAX:
-            _settle(batch, verify_items(everything))
+            _settle(batch, verify_items(b"".join(everything)))
             return
         answer = asyncio.wrap_future(self._workers.submit(everything))
         answer.add_done_callback(lambda done: _settle(batch, done.result()))

@@ -12,6 +12,8 @@ from chain.params import Params
 
 from .module import Event, Message, Writer
 
+KINDS = len(Kind)
+
 Dispatch = Callable[["Context", Message], None]
 
 
@@ -74,7 +76,7 @@ class Context:
         self.flows: dict[bytes, int] = {}
         self.units_left = 0
         self.units_used = 0
-        self._made: dict[int, int] = {}
+        self._made = [0] * KINDS
 
     @property
     def time_ms(self) -> int:
@@ -96,7 +98,7 @@ class Context:
         self.path = [index]
         self.actor = self.sender
         self.units_left = metered
-        self._made = {}
+        self._made = [0] * KINDS
 
     def run_nested(self, actor: bytes, messages: list[Message]) -> None:
         """Run messages with another actor, one after the other, below the present one."""
@@ -104,7 +106,7 @@ class Context:
         for index, message in enumerate(messages):
             self.actor = actor
             self.path = [*outer_path, index]
-            self._made = {}
+            self._made = [0] * KINDS
             self.block.dispatch(self, message)
         self.actor, self.path, self._made = outer_actor, outer_path, outer_made
 
@@ -114,7 +116,7 @@ class Context:
 
     def new_id(self, kind: Kind) -> bytes:
         """Return the id of the next object of ``kind`` this message makes (I2)."""
-        n = self._made.get(kind, 0)
+        n = self._made[kind]
         self._made[kind] = n + 1
         return derive_id(
             kind, self.block.genesis_hash, self.sender, self.lane, self.seq, self.path, n

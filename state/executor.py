@@ -171,27 +171,11 @@ class Executor:
             block.deposits += ctx.deposits
             for denom, amount in ctx.flows.items():
                 block.flows[denom] = block.flows.get(denom, 0) + amount
-        units, fee = self._settle_units(block, overlay, tx, ctx.units_used)
+        units, fee = _settle_units(block, overlay, tx, ctx.units_used)
         out.events.append(ctx.events)
         out.receipts.append(
             encode((tx.id, status, at, code, units, encode_amount(fee), ctx.events))
         )
-
-    def _settle_units(
-        self, block: BlockContext, overlay: Overlay, tx: Transaction, used: int
-    ) -> tuple[int, int]:
-        """Return (units charged, fee) and give the unused part back (F4)."""
-        declared = sum(tx.metered)
-        charged = tx.units - declared + max(min(used, declared), declared // 2)
-        base = fees.base_part(charged, block.base_fee)
-        tip = int.from_bytes(tx.body.tip, "big")
-        block.base_fees += base
-        block.tips += tip
-        if charged < tx.units:
-            unused = fees.base_part(tx.units, block.base_fee) - base
-            account.credit(overlay, tx.body.sender, NCOLO, unused)
-            overlay.commit()
-        return charged, base + tip
 
     def _dispatch(self, ctx: Context, message: Message) -> None:
         self._apply[type(message)](ctx, message)
@@ -218,6 +202,26 @@ class Executor:
         if states:
             raise Rejected("genesis/UnknownModule", f"no modules {sorted(states)}")
         overlay.commit()
+
+
+def _settle_units(
+    block: BlockContext, overlay: Overlay, tx: Transaction, used: int
+) -> tuple[int, int]:
+    """Return (units charged, fee) and give the unused part back (F4)."""
+    charged = tx.units
+    base = fees.base_part(charged, block.base_fee)
+    declared = sum(tx.metered)
+    if declared:
+        charged += max(min(used, declared), declared // 2) - declared
+        unused = base - fees.base_part(charged, block.base_fee)
+        base -= unused
+        if unused:
+            account.credit(overlay, tx.body.sender, NCOLO, unused)
+            overlay.commit()
+    block.base_fees += base
+    tip = int.from_bytes(tx.body.tip, "big")
+    block.tips += tip
+    return charged, base + tip
 
 
 def _settle_fees(block: BlockContext) -> None:

@@ -91,7 +91,7 @@ def height_key(letter: bytes, height: int) -> bytes:
 
 def account_tx_key(address: bytes, height: int, index: int) -> bytes:
     """Return the key of an account's transaction, in the order of the chain."""
-    return ACCOUNT_TX + address + height.to_bytes(8, "big") + index.to_bytes(4, "big")
+    return ACCOUNT_TX + address + (height << 32 | index).to_bytes(12, "big")
 
 
 def encode_place(height: int, index: int) -> bytes:

@@ -32,7 +32,7 @@ from .opening import head_row, open_database
 from .overlay import Overlay, Writes
 from .registry import Registry, Transaction
 from .store import KeyValueStore
-from .tree import Tree, TreeDiff, prove, update, update_in_slices
+from .tree import Tree, TreeDiff, presence, prove, update, update_in_slices
 
 DEPTH_MAX = 64
 """Un-finalised blocks held; leaders stop filling blocks at 8, so this is never met in order."""
@@ -99,6 +99,7 @@ class StateMachine:
                 f"the stored state has root {self._tree.root.hex()}, the head names "
                 f"{self.head.state_root.hex()}; run `colophon node check`"
             )
+        self._is_present = presence(self._tree)
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -108,6 +109,9 @@ class StateMachine:
             yield key[1:], value
 
     def _read_state(self, key: bytes) -> bytes | None:
+        """Read the finalised state. What rules ask for is often not there, except accounts."""
+        if not key.startswith(ACCOUNTS.prefix) and not self._is_present(key):
+            return None
         return self.store.get(layout.STATE + key)
 
     def read_transaction(self, signed: SignedBody) -> Transaction:
@@ -258,7 +262,7 @@ class StateMachine:
         derived = self.derive(placement.parent_id, placement.time_ms, units)
         ids = [tx.id for tx in transactions]
         header = make_header(self.genesis_hash, placement, derived, body, ids)
-        return Block(header, body, ids)
+        return Block.made(header, body, ids)
 
     def _environment(self, tip: Tip, time_ms: int) -> Environment:
         base_fee = base_fee_above(tip, self.params, time_ms)
@@ -365,6 +369,7 @@ class StateMachine:
             merging = self._tree.merge_in_slices(self._last_diff)
             next(merging, None)
         self._last_diff = diff
+        self._is_present = presence(diff)
         self._before_head = self._before_write
         self.head = tip
         self._drop_stale(candidate.overlay.writes)

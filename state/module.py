@@ -125,8 +125,7 @@ IndexRow = tuple[bytes, bytes | None]
 """Key and value of a derived row (None removes it); the key begins with ``family ‖ 0x00``."""
 
 
-@dataclass(frozen=True, slots=True)
-class EventPlace:
+class EventPlace(msgspec.Struct, frozen=True, gc=False):
     """Where an event stands: for index functions."""
 
     height: int

@@ -8,7 +8,7 @@ and values. ``tree_nodes`` tells what a node is, ``tree_batch`` how a batch beco
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from itertools import pairwise
 
 from chain.errors import Misuse
@@ -16,7 +16,7 @@ from chain.hashing import EMPTY_ROOT
 from chain.state_proof import HASH_BYTES, LeafEntry, StateProof, state_path
 
 from .tree_batch import Batch, slices
-from .tree_nodes import Layer, NodeTable, hash_entries, walk
+from .tree_nodes import Nodes, NodeTable, hash_entries
 
 SLICE_KEYS = 250
 """Changed keys per step of ``update_in_slices``: 1–2 ms; the event loop allows 4."""
@@ -67,7 +67,7 @@ class Tree:
         if any(one[:HASH_BYTES] == two[:HASH_BYTES] for one, two in pairwise(entries)):
             raise Misuse("a key was given twice to build the state tree")
         tree = cls(keys_expected=len(entries))
-        batch = Batch(base=tree._nodes, below={}, keys=0)
+        batch = Batch(base=tree._nodes, below=[], keys=0)
         batch.build(entries)
         tree.merge(_finish(tree._tip, batch))
         return tree
@@ -103,7 +103,7 @@ class Tree:
             raise Misuse("only a diff that stands directly on a merged tree can be merged")
         diff._parent = None
         self._tip = diff
-        for nodes in slices(diff._nodes.items(), slice_nodes):
+        for nodes in slices(list(diff._nodes.items()), slice_nodes):
             self._nodes.apply(nodes)
             yield
         diff._nodes = {}
@@ -137,7 +137,9 @@ def update_in_slices(
     makes ``view`` stale, the next step raises ``Misuse``. ``changes`` must stay as it is.
     """
     parent = _diff_of(view)
-    batch = Batch(base=parent._tree._nodes, below=_flatten(_chain(parent)), keys=parent.keys)
+    batch = Batch(
+        base=parent._tree._nodes, below=[each._nodes for each in _chain(parent)], keys=parent.keys
+    )
     for _ in batch.steps(changes, slice_keys):
         yield
         _chain(parent)
@@ -146,11 +148,24 @@ def update_in_slices(
 
 def prove(view: View, key: bytes) -> StateProof:
     """Return the proof of what ``key`` holds in ``view``, or that it is absent (A6)."""
-    diff = _diff_of(view)
-    layers: list[Layer] = [*(each._nodes for each in _chain(diff)), diff._tree._nodes]
-    levels, entries = walk(layers, state_path(key))
+    levels, entries = _nodes(view).walk(state_path(key))
     leaf = tuple(LeafEntry(entry[:HASH_BYTES], entry[HASH_BYTES:]) for entry in entries)
     return StateProof(levels=tuple(levels), leaf=leaf)
+
+
+def presence(view: View) -> Callable[[bytes], bool]:
+    """Return a function that tells whether a key holds something in ``view``.
+
+    It takes 1 µs where a disk takes six to find nothing. It serves until the next merge of a
+    diff above ``view``.
+    """
+    holds = _nodes(view).holds
+    return lambda key: holds(state_path(key))
+
+
+def _nodes(view: View) -> Nodes:
+    diff = _diff_of(view)
+    return Nodes([each._nodes for each in _chain(diff)], diff._tree._nodes, diff.keys)
 
 
 def _finish(parent: TreeDiff, batch: Batch) -> TreeDiff:
@@ -179,13 +194,3 @@ def _chain(diff: TreeDiff) -> list[TreeDiff]:
     if tip._nodes:
         chain.append(tip)  # It is being merged: some of its nodes are only here.
     return chain
-
-
-def _flatten(chain: list[TreeDiff]) -> Mapping[int, bytes | None]:
-    """Return the nodes of all open diffs in one mapping, newer ones over older ones."""
-    if len(chain) == 1:
-        return chain[0]._nodes
-    nodes: dict[int, bytes | None] = {}
-    for diff in reversed(chain):
-        nodes.update(diff._nodes)
-    return nodes

@@ -8,9 +8,8 @@ and the parent of place ``i`` is ``i >> 3``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
-from typing import Protocol
 
 from chain.hashing import EMPTY_ROOT, TAG_PREFIX
 from chain.state_proof import CHILDREN, HASH_BYTES, LEAF_KEYS_MAX, LEVEL_BITS, PATH_BITS
@@ -26,6 +25,7 @@ BRANCH_MARK = BRANCH_TAG[0]
 
 LEAF_START = len(LEAF_TAG)
 ENTRY_BYTES = 2 * HASH_BYTES
+FULL_LEAF_BYTES = LEAF_START + LEAF_KEYS_MAX * ENTRY_BYTES
 NEW_BRANCH = BRANCH_TAG + EMPTY_ROOT * CHILDREN
 SLOTS = tuple((at, at + HASH_BYTES) for at in range(len(BRANCH_TAG), len(NEW_BRANCH), HASH_BYTES))
 """Where each child's hash begins and ends in a branch."""
@@ -37,13 +37,6 @@ NOT_HERE = b""
 
 DENSE_LEVEL_MIN = 5
 """The table is a list at least down to this level: 512 KiB, enough for 130 000 keys."""
-
-
-class Layer(Protocol):
-    """Nodes by place; a layer above others says None where it takes a node away."""
-
-    def get(self, index: int, default: bytes | None, /) -> bytes | None:
-        """Return the node at ``index``, or ``default`` if this layer says nothing about it."""
 
 
 class NodeTable:
@@ -58,14 +51,9 @@ class NodeTable:
 
     def __init__(self, keys: int) -> None:
         """Make an empty table that will hold about ``keys`` keys."""
-        level = max(likely_level(keys), DENSE_LEVEL_MIN)
+        level = max(likely_level(2 * keys), DENSE_LEVEL_MIN)
         self.flat: list[bytes | None] = [None] * (2 << LEVEL_BITS * level)
         self.deep: dict[int, bytes] = {}
-
-    def get(self, index: int, default: bytes | None, /) -> bytes | None:
-        """Return the node at ``index``, else ``default``."""
-        node = self.flat[index] if index < len(self.flat) else self.deep.get(index)
-        return default if node is None else node
 
     def apply(self, nodes: Iterable[tuple[int, bytes | None]]) -> None:
         """Replace nodes by place, and take out those given as None."""
@@ -79,27 +67,82 @@ class NodeTable:
                 deep[index] = node
 
 
-def find(layers: Sequence[Layer], index: int) -> bytes | None:
-    """Return the node at ``index`` in layers over layers, the newest first."""
-    for layer in layers:
-        node = layer.get(index, NOT_HERE)
-        if node is not NOT_HERE:
-            return node
-    return None
+class Nodes:
+    """The nodes that layers of changes over a table show, the newest layer first.
+
+    A layer says None where it takes a node away. ``shift`` is how far a path is shifted to the
+    place where, among ``keys`` keys, its leaf most often is.
+    """
+
+    __slots__ = ("at", "shift")
+
+    def __init__(
+        self, layers: Sequence[Mapping[int, bytes | None]], table: NodeTable, keys: int
+    ) -> None:
+        self.at = _lookup(layers, table)
+        """Returns the node at a place, or None."""
+        self.shift = PATH_BITS - LEVEL_BITS * likely_level(keys)
+
+    def holds(self, path: bytes) -> bool:
+        """Tell whether there is an entry for ``path``."""
+        word = int.from_bytes(path, "big") | PATH_END
+        index = word >> self.shift
+        leaf = self.at(index)
+        if leaf is None or leaf[0] == BRANCH_MARK:
+            _, leaf = self.leaf_near(word, index, leaf)
+        return leaf is not None and position(leaf, path) is not None
+
+    def leaf_near(self, word: int, index: int, node: bytes | None) -> tuple[int, bytes | None]:
+        """Return the place for a path above or below ``index``, and the leaf there or None.
+
+        ``node``, at ``index``, is a branch or nothing; ``word`` is the path with ``PATH_END``.
+        """
+        while node is None and index != ROOT:
+            node = self.at(index >> LEVEL_BITS)
+            if node is not None and node[0] == BRANCH_MARK:
+                return index, None
+            index >>= LEVEL_BITS
+        shift = PATH_BITS + 1 - index.bit_length()
+        while node is not None and node[0] == BRANCH_MARK:
+            shift -= LEVEL_BITS
+            index = word >> shift
+            node = self.at(index)
+        return index, node
+
+    def walk(self, path: bytes) -> tuple[list[bytes], list[bytes]]:
+        """Return the siblings of each level on the way to ``path``, and the leaf's entries."""
+        word = int.from_bytes(path, "big") | PATH_END
+        shift = PATH_BITS
+        siblings = []
+        node = self.at(ROOT)
+        while node is not None and node[0] == BRANCH_MARK:
+            shift -= LEVEL_BITS
+            at, end = SLOTS[(word >> shift) & LAST_CHILD]
+            siblings.append(node[len(BRANCH_TAG) : at] + node[end:])
+            node = self.at(word >> shift)
+        return siblings, entries_of(node)
 
 
-def walk(layers: Sequence[Layer], path: bytes) -> tuple[list[bytes], list[bytes]]:
-    """Return the seven siblings of each level on the way to ``path``, and the leaf's entries."""
-    word = int.from_bytes(path, "big") | PATH_END
-    shift = PATH_BITS
-    siblings = []
-    node = find(layers, ROOT)
-    while node is not None and node[0] == BRANCH_MARK:
-        shift -= LEVEL_BITS
-        at, end = SLOTS[(word >> shift) & LAST_CHILD]
-        siblings.append(node[len(BRANCH_TAG) : at] + node[end:])
-        node = find(layers, word >> shift)
-    return siblings, entries_of(node)
+def _lookup(
+    layers: Sequence[Mapping[int, bytes | None]], table: NodeTable
+) -> Callable[[int], bytes | None]:
+    """Return a look-up; a closure, because it is called for every node of a batch."""
+    flat, dense, deep = table.flat, len(table.flat), table.deep
+
+    def at(index: int) -> bytes | None:
+        for layer in layers:
+            node = layer.get(index, NOT_HERE)
+            if node is not NOT_HERE:
+                return node
+        return flat[index] if index < dense else deep.get(index)
+
+    return at
+
+
+def position(leaf: bytes, path: bytes) -> int | None:
+    """Return where in a leaf the entry of ``path`` begins, or None."""
+    at = leaf.find(path)
+    return at if at % ENTRY_BYTES == LEAF_START else None
 
 
 def entries_of(leaf: bytes | None) -> list[bytes]:

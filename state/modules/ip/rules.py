@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 
 from chain.codec import encode_amount
@@ -28,13 +26,6 @@ RELATIONS_OF_IP_MAX = 1_024
 OWNER_STEPS_MAX = 8
 """How far ownership is walked up: as deep as ``ip.execute`` nests."""
 ZERO_HASH = bytes(32)
-
-
-class Priority(NamedTuple):
-    """Who was first: block height, then place in the block."""
-
-    height: int
-    place: int
 
 
 def store(ctx: Context, ip: bytes, row: Ip, **changes: object) -> Ip:
@@ -104,8 +95,8 @@ def _drop_expired(ctx: Context, queue: rows.PrecommitQueue) -> rows.PrecommitQue
     return rows.PrecommitQueue(head, queue.tail, still_open)
 
 
-def _use_precommit(ctx: Context, message: m.Register, salt: bytes) -> Priority:
-    """Consume the commitment of a registration and return its priority."""
+def _use_precommit(ctx: Context, message: m.Register, salt: bytes) -> tuple[int, int]:
+    """Consume a registration's commitment; return its priority: height and place in the block."""
     commitment = commitment_of(
         ctx.block.genesis_hash, ctx.actor, message.kind, message.content_hash, salt
     )
@@ -124,7 +115,7 @@ def _use_precommit(ctx: Context, message: m.Register, salt: bytes) -> Priority:
     rows.QUEUES.put(
         ctx.state, ctx.actor, rows.PrecommitQueue(queue.head, queue.tail, queue.open - 1)
     )
-    return Priority(row.height, row.index)
+    return row.height, row.index
 
 
 # --- registration -----------------------------------------------------------------------------
@@ -140,16 +131,16 @@ def apply_register(ctx: Context, message: m.Register) -> None:
         _check_creators(ctx, message)
     if message.ai is not None:
         _check_disclosure(ctx, message.ai)
-    if message.salt is None:
-        priority = Priority(ctx.height, ctx.index)
-    else:
-        priority = _use_precommit(ctx, message, message.salt)
+    block = ctx.block
+    height, index = block.height, ctx.index
+    if message.salt is not None:
+        height, index = _use_precommit(ctx, message, message.salt)
     ip = ctx.new_id(Kind.IP)
-    first = _take_place(ctx, ip, message, priority)
+    first = _take_place(ctx, message.content_hash, rows.Place(height, index, ip))
     row = Ip(
-        1, ctx.actor, 0, 0, message.kind, message.content_hash, priority.height, priority.place,
-        ctx.time_ms, 0, False, 0, len(message.relations), message.metadata, message.metadata_hash,
-        message.rights, message,
+        1, ctx.actor, 0, 0, message.kind, message.content_hash, height, index, block.time_ms, 0,
+        False, 0, len(message.relations), message.metadata, message.metadata_hash, message.rights,
+        message,
     )  # fmt: skip
     take_deposit(ctx, IPS.put(ctx.state, ip, row))
     ctx.emit(m.Registered(ip, ctx.actor, message.kind, message.content_hash, first))
@@ -184,23 +175,21 @@ def _check_disclosure(ctx: Context, disclosure: m.AiDisclosure) -> None:
         require_registered(ctx.state, source)
 
 
-def _take_place(ctx: Context, ip: bytes, message: m.Register, priority: Priority) -> bool:
+def _take_place(ctx: Context, content_hash: bytes, place: rows.Place) -> bool:
     """Enter the content's list; only an older commitment may displace what is there."""
-    content = rows.CONTENTS.get(ctx.state, message.content_hash)
-    place = rows.Place(priority.height, priority.place, ip)
+    content = rows.CONTENTS.get(ctx.state, content_hash)
     if content is None:
-        rows.CONTENTS.put(ctx.state, message.content_hash, rows.Content([place]))
+        rows.CONTENTS.put(ctx.state, content_hash, rows.Content([place]))
         return True
     first = content.places[0]
-    if priority >= Priority(first.height, first.index):
+    if (place.height, place.index) >= (first.height, first.index):
         raise Rejected(
             "ip/ContentAlreadyRegistered",
             f"this content is registered as {format_id(first.ip)}",
             ip=first.ip,
         )
-    rows.CONTENTS.put(
-        ctx.state, message.content_hash, rows.Content([place, *content.places][:PLACES_MAX])
-    )
+    places = [place, *content.places][:PLACES_MAX]
+    rows.CONTENTS.put(ctx.state, content_hash, rows.Content(places))
     return True
 
 
