@@ -16,7 +16,7 @@ from typing import Any
 
 from chain.errors import ColophonError, Rejected
 
-from .backend import NodeBackend
+from .application import NodeApplication
 from .maintenance import COMMANDS
 
 LINE_BYTES_MAX = 65_536
@@ -25,9 +25,9 @@ LINE_BYTES_MAX = 65_536
 class AdminServer:
     """Answers maintenance commands of a running node."""
 
-    def __init__(self, path: Path, backend: NodeBackend) -> None:
+    def __init__(self, path: Path, application: NodeApplication) -> None:
         self._path = path
-        self._backend = backend
+        self._application = application
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -45,23 +45,32 @@ class AdminServer:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            request = json.loads(await reader.readline())
-            name = request["command"]
-            if name not in COMMANDS:
-                raise Rejected("admin/UnknownCommand", f"no command {name!r}")
-            machine = self._backend.reader.machine
-            result = COMMANDS[name](machine, request.get("arguments", {}))
+            name, arguments = _parse(await reader.readline())
+            command = COMMANDS[name]
+            result = await self._application.maintain(lambda machine: command(machine, arguments))
             answer: dict[str, Any] = {"result": result}
         except ColophonError as error:
             code = error.code if isinstance(error, Rejected) else "failed"
             message = error.message if isinstance(error, Rejected) else str(error)
             answer = {"error": {"code": code, "message": message}}
-        except (ValueError, KeyError, TypeError):
-            answer = {"error": {"code": "admin/Malformed", "message": "not a command"}}
         with contextlib.suppress(ConnectionError):
             writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
             writer.close()
+
+
+def _parse(line: bytes) -> tuple[str, dict[str, Any]]:
+    """Return the name and the arguments of a command; raises ``Rejected`` with ``admin/…``."""
+    try:
+        request = json.loads(line)
+    except ValueError:
+        request = None
+    match request:
+        case {"command": str(name), **rest} if isinstance(rest.get("arguments", {}), dict):
+            if name not in COMMANDS:
+                raise Rejected("admin/UnknownCommand", f"no command {name!r}")
+            return name, rest.get("arguments", {})
+    raise Rejected("admin/Malformed", 'expected a line like {"command": NAME, "arguments": {}}')
 
 
 def ask(path: Path, command: str, arguments: dict[str, Any]) -> Any:

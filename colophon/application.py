@@ -65,6 +65,8 @@ class NodeApplication:
         self._rate = ExecutionRate(machine.params)
         self._attachments: dict[bytes, list[list[Attachment]]] = {}
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
+        self._head_moves = asyncio.Lock()
+        # Held from the first byte of a final block's batch until the machine has adopted it.
         self.on_left: Callable[[bytes, bool], None] = lambda tx_id, expired: None
         """Told of transactions that left the pool at a commit without being in the block."""
 
@@ -199,14 +201,24 @@ class NodeApplication:
             executed = finish(self.machine.adopt(block.id))
             self._adopted(block, candidate.transactions, executed)
 
+    async def maintain(self, work: Callable[[StateMachine], T]) -> T:
+        """Run work on the database in its thread; no block becomes final here meanwhile.
+
+        The loop goes on: it votes and answers, with indexes as ``work`` has left them so far.
+        """
+        loop = asyncio.get_running_loop()
+        async with self._head_moves:
+            return await loop.run_in_executor(self._disk, work, self.machine)
+
     async def finalise(self, blocks: list[Block], proof: FinalityProof) -> EpochStart | None:
         """The same without holding up the loop; returns the next epoch if one begins (C11)."""
         loop = asyncio.get_running_loop()
         for block, its_proof in _with_proofs(blocks, proof):
             candidate = self._candidate(block)
             rows = self._rows(candidate, its_proof)
-            await loop.run_in_executor(self._disk, self.machine.write, rows)
-            executed = await run_steps(self.machine.adopt(block.id))
+            async with self._head_moves:
+                await loop.run_in_executor(self._disk, self.machine.write, rows)
+                executed = await run_steps(self.machine.adopt(block.id))
             self._adopted(block, candidate.transactions, executed)
         last = blocks[-1].header
         if last.height % self.machine.params.epoch_length == 0:

@@ -105,8 +105,8 @@ def erase(machine: StateMachine, arguments: dict[str, Any]) -> dict[str, Any]:
     digest = parse_hex(arguments.get("hash"), "hash")
     if machine.store.get(layout.BLOB + digest) is None:
         raise Rejected("node/NoBlob", f"no content is stored under {digest.hex()}")
-    machine.store.write([(layout.BLOB + digest, None)], sync=True)
-    machine.store.compact()
+    machine.forget_before_head()
+    machine.store.erase(layout.BLOB + digest)
     return {"erased": "0x" + digest.hex()}
 
 

@@ -73,7 +73,7 @@ async def run_node(
         with open_parts(home, config, genesis, key) as (application, host, workers, clock):
             faucet = read_key(home.faucet_key) if home.faucet_key.exists() else None
             backend = NodeBackend(config.node.name, application, host, workers, clock, faucet)
-            async with serve(home, config, backend) as url:
+            async with serve(home, config, application, backend) as url:
                 log.info("node_started height=%d rpc=%s", application.machine.head.height, url)
                 settle()
                 ready(url)
@@ -147,7 +147,9 @@ def _check_guard(
 
 
 @contextlib.asynccontextmanager
-async def serve(home: Home, config: Config, backend: NodeBackend) -> AsyncIterator[str]:
+async def serve(
+    home: Home, config: Config, application: NodeApplication, backend: NodeBackend
+) -> AsyncIterator[str]:
     """Serve RPC and the admin socket; yields the address."""
     rpc = config.rpc
     limits = Limits(
@@ -170,7 +172,7 @@ async def serve(home: Home, config: Config, backend: NodeBackend) -> AsyncIterat
             "choose another rpc.listen in node.toml, or port 0",
         ) from None
     url = f"http://{bound_host}:{bound_port}"
-    admin = AdminServer(home.admin_socket, backend)
+    admin = AdminServer(home.admin_socket, application)
     await admin.start()
     home.running.write_text(json.dumps({"pid": os.getpid(), "rpc": url}), encoding="utf-8")
     try:

@@ -403,11 +403,20 @@ class StateMachine:
 
         The head's header carries this root, so the pair can be shown to anyone at once.
         """
-        if self._last_diff is None or self._before_head is None:
+        read = self._before_head
+        if self._last_diff is None or read is None:
             raise Rejected(
-                "state/NotProvableYet", "the node has just started; ask again after a block"
+                "state/NotProvableYet",
+                "the node has just started or erased something; ask again after a block",
             )
-        return self._before_head(layout.STATE + key), prove(self._tree, key)
+        return read(layout.STATE + key), prove(self._tree, key)
+
+    def forget_before_head(self) -> None:
+        """Let go of the store as it was before the head: what was deleted since can now vanish.
+
+        Nothing can be proved until the next block is final.
+        """
+        self._before_head = self._before_write = None
 
 
 def transaction_bytes(tx: Transaction) -> int:

@@ -1,4 +1,4 @@
-"""Where keys and values lie on disk: LevelDB behind six calls, and the same in memory.
+"""Where keys and values lie on disk: LevelDB behind seven calls, and the same in memory.
 
 Nobody else sees LevelDB. A write is one atomic batch; with ``sync`` it survives a power cut, and
 so does every write before it. Everything read is checked against its checksum: a damaged
@@ -74,6 +74,9 @@ class KeyValueStore(Protocol):
 
     def snapshot(self) -> Reader:
         """Return a reader of the store as it is now; it costs disk space while it is kept."""
+
+    def erase(self, key: bytes) -> None:
+        """Delete ``key`` so that its value is in no file either, once no snapshot holds it."""
 
     def compact(self) -> None:
         """Rewrite the files so that what was deleted takes no room; may take minutes."""
@@ -165,6 +168,17 @@ class Store:
             )
         )
 
+    def erase(self, key: bytes) -> None:
+        """Delete ``key`` and rewrite the files it is in.
+
+        A value and its deletion that lie in memory together would go into one file together, and
+        stay there: the value has to be in a file before it is deleted.
+        """
+        only_key = {"start": key, "stop": key + b"\0"}
+        self._database.compact_range(**only_key)
+        self.write([(key, None)], sync=True)
+        self._database.compact_range(**only_key)
+
     def compact(self) -> None:
         """Rewrite all files."""
         self._database.compact_range(start=b"", stop=b"\xff" * 64)
@@ -234,6 +248,10 @@ class MemoryStore:
     def snapshot(self) -> Reader:
         """Return a reader of a copy."""
         return dict(self._values).get
+
+    def erase(self, key: bytes) -> None:
+        """Delete ``key``."""
+        self.write([(key, None)], sync=True)
 
     def compact(self) -> None:
         """Do nothing: memory has no files."""

@@ -194,19 +194,28 @@ def test_a_key_is_never_overwritten(home: Home) -> None:
     assert finished.returncode == 1 and "never overwritten" in finished.stderr
 
 
+SECRET = "a title that somebody regrets"
+
+
+def files_with(directory: Path, text: str) -> list[Path]:
+    return [path for path in directory.iterdir() if text.encode() in path.read_bytes()]
+
+
 def test_maintenance_on_a_running_and_on_a_stopped_node(home: Home) -> None:
     with NodeProcess(home.root) as node:
         client = node.start()
         wallet = client.wallet(new_key())
         client.call("dev.faucet", address=wallet.address_text, amount=str(10**15))
-        made = client.register(wallet, kind="text", content_hash="0x" + "11" * 32, title="secret")
+        made = client.register(wallet, kind="text", content_hash="0x" + "11" * 32, title=SECRET)
         title = client.call("ip.get", ip=made.ids[0])["title"]
-        assert title["text"] == "secret"
+        assert title["text"] == SECRET
+        assert files_with(home.database, SECRET)
         base = ("--home", str(home.root), "--json", "node")
         assert json.loads(run_cli(*base, "check").stdout)["ok"]
         before = run_cli(*base, "export").stdout
         assert json.loads(run_cli(*base, "erase", title["hash"]).stdout)["erased"] == title["hash"]
         assert "text" not in client.call("ip.get", ip=made.ids[0])["title"]
+        assert files_with(home.database, SECRET) == []
         missing = run_cli(*base, "erase", title["hash"])
         assert json.loads(missing.stdout)["error"]["code"] == "node/NoBlob"
         assert json.loads(run_cli(*base, "reindex").stdout)["made"] > 0

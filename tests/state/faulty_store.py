@@ -92,6 +92,10 @@ class FaultyStore:
         self._require_power()
         return self._values.snapshot()
 
+    def erase(self, key: bytes) -> None:
+        """Delete ``key``."""
+        self.write([(key, None)], sync=True)
+
     def compact(self) -> None:
         """Do nothing."""
         self._require_power()

@@ -124,6 +124,22 @@ def test_compaction_keeps_everything(store: KeyValueStore) -> None:
     assert [key for key, _ in everything(store)] == [b"%d" % n for n in range(90, 100)]
 
 
+def test_what_is_erased_is_in_no_file(tmp_path: Path) -> None:
+    others = [(b"%d" % n, b"kept") for n in range(100)]
+    with Store.open(tmp_path, create=True) as store:
+        for secret in (b"still in memory", b"in a file", b"deep below"):
+            store.write([*others, (b"5x", secret)], sync=True)
+            if secret != b"still in memory":
+                store.compact()
+            assert any(secret in path.read_bytes() for path in tmp_path.iterdir())
+
+            store.erase(b"5x")
+
+            assert store.get(b"5x") is None
+            assert not any(secret in path.read_bytes() for path in tmp_path.iterdir())
+            assert everything(store) == sorted(others)
+
+
 @given(batches, short, short)
 @settings(deadline=None)
 def test_the_doubles_hold_what_a_dict_holds(
