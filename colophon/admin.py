@@ -66,10 +66,10 @@ def _parse(line: bytes) -> tuple[str, dict[str, Any]]:
     except ValueError:
         request = None
     match request:
-        case {"command": str(name), **rest} if isinstance(rest.get("arguments", {}), dict):
-            if name not in COMMANDS:
-                raise Rejected("admin/UnknownCommand", f"no command {name!r}")
-            return name, rest.get("arguments", {})
+        case {"command": str(name), "arguments": dict(arguments)} if name in COMMANDS:
+            return name, arguments
+        case {"command": str(name), "arguments": dict()}:
+            raise Rejected("admin/UnknownCommand", f"no command {name!r}")
     raise Rejected("admin/Malformed", 'expected a line like {"command": NAME, "arguments": {}}')
 
 

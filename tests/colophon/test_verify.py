@@ -18,13 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
+from chain.crypto import SigningKey as OwnKey
+from chain.finality import genesis_light_client
 from colophon import verify as module
+from colophon.home import write_genesis
+from colophon.testnet_dev import local_params, new_genesis
 from colophon.verify import InvalidBundle, verify_bytes, verify_file
+from tests.colophon.served import colophon
 
 VECTOR = Path("tests/vectors/bundle.json")
 BUNDLE = json.loads(VECTOR.read_text())
@@ -82,12 +88,16 @@ def hx(data: bytes) -> str:
     return "0x" + data.hex()
 
 
+KEYS = [SigningKey(bytes([n]) * 32) for n in range(4)]
+
+
 class Forge:
     """Makes a bundle that is consistent in everything but what a test changes on purpose."""
 
     def __init__(self, **changes: Any) -> None:
         self.changes = changes
-        self.keys = [SigningKey(bytes([n]) * 32) for n in range(4)]
+        self.keys: list[SigningKey] = changes.get("keys", KEYS)
+        self.genesis: bytes = changes.get("genesis", GENESIS)
         self.context: bytes = changes.get("context", LOG)
 
     def committee(self) -> bytes:
@@ -121,7 +131,7 @@ class Forge:
     def header(self, **changed: Any) -> dict[str, Any]:
         zero = bytes(32)
         header = {
-            "version": 1, "genesis": GENESIS, "epoch": 0, "view": 9, "height": 8, "kind": 0,
+            "version": 1, "genesis": self.genesis, "epoch": 0, "view": 9, "height": 8, "kind": 0,
             "parent_view": 8, "parent_id": zero, "time": 1_700_000_000_000, "proposer": 0,
             "tx": zero, "evidence": zero, "certificate": zero, "base_fee": 1, "units": 0,
             "state": zero, "receipts": zero, "params": zero, "next": zero,
@@ -138,7 +148,7 @@ class Forge:
         first = headers[-1]
         block_id = tagged("block", raw[0])
         place = epoch.to_bytes(8, "big") + first["view"].to_bytes(8, "big")
-        vote = tagged(self.changes.get("tag", "vote-finalize"), GENESIS + place + block_id)
+        vote = tagged(self.changes.get("tag", "vote-finalize"), self.genesis + place + block_id)
         signers = self.changes.get("signers", [0, 1, 3])
         bitmap = sum(1 << n for n in signers).to_bytes(self.changes.get("bitmap", 1), "little")
         signatures = [self.keys[n].sign(vote).signature for n in signers if n < 4]
@@ -150,7 +160,7 @@ class Forge:
         record = self.record()
         parts = [unhx(record[name]) for name in ("content_root", "facets_hash")]
         size = record["fields"].to_bytes(2, "big")
-        leaf = tagged("record", GENESIS + self.context + size + b"".join(parts))
+        leaf = tagged("record", self.genesis + self.context + size + b"".join(parts))
         key, row, log = self.in_log(leaf) if self.context[0] == 5 else self.alone(leaf)
         key, row = self.changes.get("key", key), self.changes.get("row", lambda row: row)(row)
         value = self.changes.get("value", lambda data: data)(packed(row))
@@ -161,7 +171,7 @@ class Forge:
         epoch = len(hops)
         return {
             "format": "colophon/bundle/1",
-            "trust": {"genesis_hash": hx(GENESIS), "epoch_length": 10, "epoch": 0,
+            "trust": {"genesis_hash": hx(self.genesis), "epoch_length": 10, "epoch": 0,
                       "committee": hx(self.committee())},
             "record": record, "log": log,
             "state": {"key": hx(key), "value": hx(value), "levels": [],
@@ -274,6 +284,36 @@ def test_a_reader_may_begin_at_a_later_epoch():
         verify_bytes(dumps(BUNDLE), GENESIS, {**trust, "epoch": 2})
     with pytest.raises(InvalidBundle):
         verify_bytes(dumps(BUNDLE), GENESIS, {**trust, "committee": Forge().committee()})
+
+
+def test_the_command_believes_the_committee_of_the_genesis_document_only(tmp_path: Path) -> None:
+    validators = [OwnKey(bytes(key)) for key in KEYS]
+    params = msgspec.structs.replace(local_params(dev=False), epoch_length=10)
+    genesis = new_genesis("verified", 1_700_000_000_000, validators, [], params)
+    write_genesis(tmp_path / "genesis.json", genesis)
+    order = genesis_light_client(genesis).committee.members
+    by_key = {bytes(key.verify_key): key for key in KEYS}
+    keys = [by_key[member.public_key] for member in order]
+    strangers = [SigningKey(bytes([n + 50]) * 32) for n in range(4)]
+
+    def verify(bundle: Any, *options: str) -> dict[str, Any]:
+        (tmp_path / "bundle.json").write_bytes(dumps(bundle))
+        finished = colophon(
+            "--json", "verify", str(tmp_path / "bundle.json"), *options, home=tmp_path
+        )
+        answer: dict[str, Any] = json.loads(finished.stdout)
+        assert finished.exit_code == (0 if "error" not in answer else 1)
+        return answer
+
+    good = Forge(genesis=genesis.hash(), keys=keys).bundle()
+    forged = Forge(genesis=genesis.hash(), keys=strangers).bundle()
+    document = ("--genesis", str(tmp_path / "genesis.json"))
+    named = ("--trust", hx(genesis.hash()))
+
+    assert verify(good, *document)["valid"] is True
+    assert verify(forged, *document)["error"]["code"] == "finality/BadSignature"
+    # A hash says nothing of the committee: the answer names it, for whoever asked to compare.
+    assert verify(forged, *named)["trust"]["committee"] == forged["trust"]["committee"]
 
 
 # --- what is refused --------------------------------------------------------------------------

@@ -29,7 +29,7 @@ class NodeProcess:
         if not (root / "genesis.json").exists():
             make_dev_home(root, time.time_ns() // 1_000_000)
 
-    def start(self) -> Client:
+    def start(self, *options: str) -> Client:
         """Start the process and return a client once it answers."""
         given = {
             "COLOPHON_RPC__LISTEN": "127.0.0.1:0",
@@ -39,7 +39,7 @@ class NodeProcess:
         command = [sys.executable, "-m", "colophon", "--home", str(self.root), "--json"]
         with (self.root / "node.log").open("a") as log:
             self.process = subprocess.Popen(
-                [*command, "node", "start"],
+                [*command, "node", "start", *options],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,

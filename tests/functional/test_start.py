@@ -154,6 +154,16 @@ def test_an_old_journal_is_found_by_the_guard(home: Home) -> None:
 
     start_fails(home, "view", "--quarantine")
 
+    with NodeProcess(home.root) as node:
+        client = node.start("--quarantine")  # alone, it has nobody to wait for
+        wallet = client.wallet(new_key())
+        client.call("dev.faucet", address=wallet.address_text, amount="1")
+        assert client.call("chain.status")["height"] >= 1
+        assert node.stop() == 0
+    with NodeProcess(home.root) as node:
+        node.start()
+        assert node.stop() == 0
+
 
 def test_wrong_settings_name_file_key_and_expectation(home: Home) -> None:
     home.config.write_text("[rpc]\nlissten = 'x'\n", encoding="ascii")
