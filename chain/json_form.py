@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from functools import cache, lru_cache
-from inspect import cleandoc
 from reprlib import repr as short_repr
 from types import NoneType
 from typing import Any, get_args, get_origin
@@ -20,7 +19,7 @@ import msgspec
 from .codec import Record, encode_amount
 from .errors import Misuse, Rejected
 from .fields import Blob, fields_of, json_names, optional_of, split_annotation
-from .ids import PREFIX, Kind, format_id, parse_id
+from .ids import Kind, format_id, parse_id
 from .types import AMOUNT_MAX, U64_MAX
 
 IDS_REMEMBERED = 16_384
@@ -41,7 +40,7 @@ def no_content(_: bytes) -> bytes | None:
 
 
 @cache
-def _shape(kind: Any) -> tuple[Any, dict[str, Any], bool]:
+def shape(kind: Any) -> tuple[Any, dict[str, Any], bool]:
     """Return bare type, extras, and whether None may stand there; looked at once per type."""
     bare, extras = split_annotation(kind)
     inner = optional_of(bare)
@@ -71,7 +70,7 @@ def record_to_json(value: Record, content: Content = no_content) -> dict[str, An
 @cache
 def json_writer(kind: Any) -> Write:
     """Return the function that writes values of the annotated type ``kind``."""
-    bare, extras, optional = _shape(kind)
+    bare, extras, optional = shape(kind)
     write = _writer(bare, extras)
     if not optional or write is _as_it_is:
         return write
@@ -175,7 +174,7 @@ def from_json(kind: Any, form: Any, where: str, attach: Attach | None = None) ->
     Raises ``Rejected`` with ``json/…`` and the field's path. Lengths, ranges and order are
     checked where the encoded bytes are decoded, by the same rules as for everyone.
     """
-    bare, extras, optional = _shape(kind)
+    bare, extras, optional = shape(kind)
     if optional and form is None:
         return None
     if get_origin(bare) is list:
@@ -235,7 +234,7 @@ def record_from_json(
             values[attribute] = from_json(kind, form[name], path, attach)
         elif attribute in defaults:
             values[attribute] = defaults[attribute]
-        elif _shape(kind)[2]:
+        elif shape(kind)[2]:
             values[attribute] = None
         else:
             raise Rejected("json/MissingField", f"{where}: {name} is missing", field=name)
@@ -339,72 +338,6 @@ def _wrong(where: str, form: Any, expected: str) -> Rejected:
         f"{where or 'value'} is {short_repr(form)}, expected {expected}",
         field=where,
     )
-
-
-# --- schema -----------------------------------------------------------------------------------
-
-
-def json_schema(kind: Any) -> dict[str, Any]:
-    """Return the JSON Schema of a type's JSON form."""
-    bare, extras, optional = _shape(kind)
-    schema = _schema(bare, extras)
-    return {"anyOf": [schema, {"type": "null"}]} if optional else schema
-
-
-def _schema(bare: Any, extras: dict[str, Any]) -> dict[str, Any]:
-    origin = get_origin(bare)
-    if origin in (list, tuple):
-        return {"type": "array", "items": json_schema(get_args(bare)[0])}
-    if bare is bool:
-        return {"type": "boolean"}
-    if bare is str:
-        return {"type": "string"}
-    if bare is NoneType:
-        return {"type": "null"}
-    if dict in (bare, origin):
-        return {"type": "object"}
-    if bare is bytes:
-        return _bytes_schema(extras)
-    if bare is Blob:
-        return {"title": "blob", "type": ["object", "string"]}
-    if isinstance(bare, type) and issubclass(bare, IntEnum):
-        return {"type": "string", "enum": [member.name.lower() for member in bare]}
-    if bare is int:
-        return {"type": ["integer", "string"], "pattern": "^[0-9]+$"}
-    if isinstance(bare, type) and issubclass(bare, Record):
-        return record_schema(bare)
-    return {}
-
-
-def record_schema(record: type[Record]) -> dict[str, Any]:
-    """Return the JSON Schema of a record's JSON form; fields with a default may be left out."""
-    kinds, defaults = fields_of(record), defaults_of(record)
-    properties: dict[str, Any] = {}
-    required = []
-    tag = record.__struct_config__.tag
-    if tag is not None:
-        properties["type"] = {"const": tag}
-    for name, attribute in json_names(record).items():
-        properties[name] = json_schema(kinds[attribute])
-        if attribute not in defaults:
-            required.append(name)
-    schema = {"title": tag or record.__name__, "type": "object", "properties": properties}
-    if record.__doc__:
-        schema["description"] = cleandoc(record.__doc__).partition("\n\n")[0].replace("\n", " ")
-    return schema | {"required": required} if required else schema
-
-
-def _bytes_schema(extras: dict[str, Any]) -> dict[str, Any]:
-    if extras.get("amount"):
-        return {"title": "amount", "type": ["string", "integer"], "pattern": "^[0-9]+$"}
-    if extras.get("denom"):
-        return {"title": "denomination", "type": "string"}
-    if extras.get("id"):
-        return {"title": "id", "type": "string", "pattern": "^[a-z]+1[0-9a-z]{40}$"}
-    if extras.get("kinds"):
-        prefixes = "|".join(PREFIX[Kind(kind)] for kind in sorted(extras["kinds"]))
-        return {"title": "id", "type": "string", "pattern": f"^({prefixes})1[0-9a-z]{{{40}}}$"}
-    return {"title": "hex", "type": "string", "pattern": "^0x([0-9a-f]{2})*$"}
 
 
 # --- details of refusals -----------------------------------------------------------------------

@@ -21,8 +21,9 @@ from chain.transaction import ENVELOPE, Attachment, check_attachments
 from consensus.assembly import Assembly, ExecutionRate
 from consensus.events import EpochStart, Head
 from consensus.mempool import Lane, Mempool, Used
+from state.candidate import Candidate
 from state.executor import Executed
-from state.machine import Candidate, StateMachine
+from state.machine import StateMachine
 from state.queries import ChainReader
 from state.registry import Transaction
 

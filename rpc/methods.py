@@ -16,7 +16,8 @@ import msgspec
 
 from chain.errors import Misuse, Rejected
 from chain.fields import Check, checker
-from chain.json_form import Write, json_schema, json_writer
+from chain.json_form import Write, json_writer
+from chain.json_schema import json_schema
 from state.module import Query
 from state.queries import ChainReader
 from state.registry import Registry

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from chain.errors import Rejected
-from chain.json_form import Content, json_schema, no_content, record_schema
+from chain.json_form import Content, no_content
+from chain.json_schema import json_schema, record_schema
 from state.queries import ChainReader
 from state.registry import Registry
 

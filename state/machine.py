@@ -8,7 +8,7 @@ un-finalised blocks. It knows nothing of votes. A block passes through it in thr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from chain.application import Derived, Job, Placement, finish, make_filler, make_header
 from chain.block import Block, Body
@@ -24,6 +24,7 @@ from chain.state_proof import StateProof
 from chain.transaction import SignedBody
 
 from . import layout
+from .candidate import Candidate, Selection, transaction_bytes
 from .executor import Environment, Executed, Executor
 from .headers import Tip, base_fee_above, derive, require_derived
 from .indexes import block_rows
@@ -36,38 +37,6 @@ from .tree import Tree, TreeDiff, presence, prove, update, update_in_slices
 
 DEPTH_MAX = 64
 """Un-finalised blocks held; leaders stop filling blocks at 8, so this is never met in order."""
-
-
-@dataclass(slots=True)
-class Candidate:
-    """An un-finalised block and how far this node has taken it."""
-
-    block: Block
-    transactions: list[Transaction]
-    environment: Environment
-    overlay: Overlay
-    executed: Executed | None = None
-    diff: TreeDiff | None = None
-    tip: Tip | None = None
-
-
-class Selection:
-    """Transactions chosen for a block, each authorised after those before it (B4)."""
-
-    def __init__(self, executor: Executor, overlay: Overlay, environment: Environment) -> None:
-        self._executor = executor
-        self.overlay = overlay
-        self.environment = environment
-        self.chosen: list[Transaction] = []
-
-    def take(self, tx: Transaction) -> None:
-        """Add a transaction; raises ``Rejected`` and leaves it out if it cannot stand here."""
-        try:
-            self._executor.authorise_all(self.overlay, self.environment, [tx])
-        except Rejected:
-            self.overlay.rollback()
-            raise
-        self.chosen.append(tx)
 
 
 class StateMachine:
@@ -417,8 +386,3 @@ class StateMachine:
         Nothing can be proved until the next block is final.
         """
         self._before_head = self._before_write = None
-
-
-def transaction_bytes(tx: Transaction) -> int:
-    """Return the bytes a transaction counts in a block, its blobs' contents included (T5)."""
-    return len(tx.raw_body) + 64 * len(tx.signatures) + sum(blob.length for blob in tx.blobs)

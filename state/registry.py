@@ -109,7 +109,8 @@ class Registry:
                 "tx/WrongNetwork",
                 f"signed for network {body.genesis_hash.hex()}, this is {genesis_hash.hex()}",
             )
-        _require_ascending(body.keys)
+        if len(body.keys) > 1:
+            _require_ascending(body.keys)
         if len(signatures) != len(body.keys):
             raise Rejected(
                 "tx/SignatureCount",
@@ -117,10 +118,8 @@ class Registry:
             )
         if body.sender[0] != 0:
             raise Rejected("field/WrongKind", "sender is not an account", field="sender")
-        for name in ("max_fee", "tip"):
-            amount = getattr(body, name)
-            if amount and amount[0] == 0:
-                raise Rejected("field/NotCanonical", f"{name} has a leading zero", field=name)
+        _require_shortest(body.max_fee, "max_fee")
+        _require_shortest(body.tip, "tip")
         if body.sponsor is not None:
             raise Rejected("tx/UnknownSponsor", "no such sponsor", field="sponsor")
         tally = self._inspect(body.messages)
@@ -223,6 +222,11 @@ def _require_nestable(kind: type[Message], depth: int) -> None:
         raise Rejected(
             "ip/MessageNotAllowed", f"{name} is not allowed inside ip.execute", name=name
         )
+
+
+def _require_shortest(amount: bytes, name: str) -> None:
+    if amount and amount[0] == 0:
+        raise Rejected("field/NotCanonical", f"{name} has a leading zero", field=name)
 
 
 def _require_ascending(keys: list[bytes]) -> None:

@@ -24,7 +24,18 @@ from state.modules.account import KeyWeight, RequireAcceptance, SetKeys
 from state.modules.anchor import messages as am
 from state.modules.bank import MultiSend, Output, Send
 from state.modules.ip import messages as im
-from state.modules.ip.rules import commitment_of
+from state.modules.ip.asset import (
+    Creator,
+    HashAlg,
+    IpKind,
+    Media,
+    Relation,
+    Rights,
+    Scope,
+    Training,
+    Use,
+)
+from state.modules.ip.precommits import commitment_of
 from state.modules.license import messages as lm
 from state.modules.license import rows as license_rows
 from state.modules.license.terms import FLAVOURS
@@ -80,25 +91,25 @@ def play() -> Recorder:
 
 def _assets(net: Recorder, terms: bytes) -> None:
     content = b"\x11" * 32
-    commitment = commitment_of(net.hash, net.addresses[0], im.IpKind.MODEL, content, bytes(32))
+    commitment = commitment_of(net.hash, net.addresses[0], IpKind.MODEL, content, bytes(32))
     net.ok(0, im.Precommit(commitment))
-    creator = im.Creator(net.addresses[1], None, blob(b"author"), 100_000_000)
+    creator = Creator(net.addresses[1], None, blob(b"author"), 100_000_000)
     first = net.next_id(Kind.IP, 0)
-    media = im.Media("text/plain", 7, im.HashAlg.SHA256)
+    media = Media("text/plain", 7, HashAlg.SHA256)
     title = blob("Modèle".encode())
     asset = im.Register(
-        im.IpKind.MODEL, content, salt=bytes(32), title=title, creators=[creator], media=media
+        IpKind.MODEL, content, salt=bytes(32), title=title, creators=[creator], media=media
     )
     net.ok(0, asset)
     second = net.ip(1)
     net.ok(1, im.AcceptCredit(first, 0))
-    net.ok(0, im.SetRights(first, im.Rights(im.Training(ai_training=im.Use.NOT_ALLOWED))))
+    net.ok(0, im.SetRights(first, Rights(Training(ai_training=Use.NOT_ALLOWED))))
     net.ok(0, im.UpdateMetadata(first, blob(b"{}"), b"\x22" * 32))
-    net.ok(0, im.SetUpdater(first, net.addresses[2], im.Scope.BOTH, START_MS * 2))
+    net.ok(0, im.SetUpdater(first, net.addresses[2], Scope.BOTH, START_MS * 2))
     net.ok(0, im.FreezeMetadata(first))
-    net.ok(0, im.Relate(first, im.Relation.BASED_ON, second))
-    net.ok(1, im.AcceptRelation(first, im.Relation.BASED_ON, second))
-    net.ok(0, im.RemoveRelation(first, im.Relation.BASED_ON, second))
+    net.ok(0, im.Relate(first, Relation.BASED_ON, second))
+    net.ok(1, im.AcceptRelation(first, Relation.BASED_ON, second))
+    net.ok(0, im.RemoveRelation(first, Relation.BASED_ON, second))
     net.ok(2, RequireAcceptance(True))
     net.ok(1, im.Transfer(second, net.addresses[2]))
     net.ok(1, im.WithdrawTransfer(second))

@@ -17,7 +17,8 @@ from chain.record import Facets
 from state.module import Message
 from state.modules.anchor.messages import RecordInteraction
 from state.modules.bank import Send
-from state.modules.ip.messages import IpKind, Register
+from state.modules.ip.asset import IpKind
+from state.modules.ip.messages import Register
 from state.modules.license.messages import Attach, Mint, Parent, RegisterDerivative
 from state.modules.license.rows import terms_id_of
 from state.modules.license.terms import FLAVOURS

@@ -12,7 +12,6 @@ from chain.errors import Rejected
 from chain.fields import Blob
 from chain.json_form import (
     from_json,
-    json_schema,
     parse_amount,
     parse_denom,
     parse_integer,
@@ -20,10 +19,11 @@ from chain.json_form import (
     record_to_json,
     to_json,
 )
+from chain.json_schema import json_schema
 from chain.transaction import make_blob
 from state.families import REGISTRY
 from state.modules.bank import Send
-from state.modules.ip import messages as im
+from state.modules.ip.asset import IpKind
 from tests.strategies import messages
 
 
@@ -73,12 +73,12 @@ def test_scalars_of_every_kind() -> None:
     assert refused(str, 1) == "json/WrongType"
     assert refused(bytes, "zz") == "json/WrongType"
     assert refused(bytes, "0xz") == "json/WrongType"
-    assert refused(im.IpKind, "novel") == "json/WrongType"
+    assert refused(IpKind, "novel") == "json/WrongType"
     assert refused(list[int], 3) == "json/WrongType"
     assert refused(int, "9" * 30) == "json/OutOfRange"
     assert refused(Blob, "text") == "json/NoAttachment"
     assert refused(Blob, 3) == "json/WrongType"
-    assert from_json(im.IpKind, "model", "x") is im.IpKind.MODEL
+    assert from_json(IpKind, "model", "x") is IpKind.MODEL
     assert parse_integer("12", "x") == 12 and parse_amount(12, "x") == 12
     assert parse_denom("ncolo", "x") == b""
 

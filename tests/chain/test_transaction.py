@@ -26,6 +26,7 @@ from chain.transaction import (
 from state.families import REGISTRY
 from state.modules.bank import Send
 from state.modules.ip import messages as im
+from state.modules.ip.asset import AiDisclosure, Exemption, HumanReview, Identifier, IpKind, Role
 
 KEYS = sorted((SigningKey(bytes([n]) * 32) for n in range(1, 4)), key=lambda k: k.public_key)
 GENESIS = bytes(range(32))
@@ -72,8 +73,8 @@ def test_nobody_else_can_change_the_id() -> None:
 def test_attachments_are_exactly_the_distinct_blobs_in_order_of_appearance() -> None:
     first, one = make_blob(b"a" * 16, b"title")
     second, two = make_blob(b"b" * 16, b"metadata")
-    message = im.Register(im.IpKind.TEXT, bytes(31) + b"\1", title=first, metadata=second)
-    again = im.Register(im.IpKind.TEXT, bytes(31) + b"\2", title=second, metadata=first)
+    message = im.Register(IpKind.TEXT, bytes(31) + b"\1", title=first, metadata=second)
+    again = im.Register(IpKind.TEXT, bytes(31) + b"\2", title=second, metadata=first)
     raw = encode(body_of([message, again]))
     blobs = REGISTRY.read(raw, [bytes(64)], GENESIS).blobs
 
@@ -95,7 +96,7 @@ def test_no_other_content_fits_a_blob(content: bytes, place: int, flip: int) -> 
 
 def test_blobs_inside_execute_need_their_attachments_too() -> None:
     blob, attachment = make_blob(bytes(16), b"inside")
-    inner = im.Register(im.IpKind.TEXT, bytes(31) + b"\1", title=blob)
+    inner = im.Register(IpKind.TEXT, bytes(31) + b"\1", title=blob)
     outer = im.Execute(b"\2" + bytes(20), [encode(inner)])
 
     tx = REGISTRY.read(encode(body_of([outer])), [bytes(64)], GENESIS)
@@ -126,20 +127,20 @@ def test_keys_are_one_to_sixteen_ascending_and_each_signs() -> None:
 
 
 def test_every_text_and_list_has_its_limit() -> None:
-    long = im.Identifier("x" * 33, "1")
-    wide = im.Identifier("é" * 20, "1")
+    long = Identifier("x" * 33, "1")
+    wide = Identifier("é" * 20, "1")
     blob = im.Blob(bytes(32), 257)
 
     def register(**fields: Any) -> str:
-        return refused(body_of([im.Register(im.IpKind.TEXT, bytes(31) + b"\1", **fields)]))
+        return refused(body_of([im.Register(IpKind.TEXT, bytes(31) + b"\1", **fields)]))
 
     assert register(identifiers=[long]) == "codec/Malformed"
     assert register(identifiers=[wide]) == "field/TooLong"
     assert register(title=blob) == "field/TooLong"
-    assert register(identifiers=[im.Identifier("a", "1")] * 9) == "codec/Malformed"
-    bad = im.AiDisclosure(
-        im.Role.PROVIDER, "", None, "", "", None, None, [b"\2" + b"\1" * 20, b"\2" + bytes(20)], 0,
-        [], False, False, im.HumanReview(False, None), im.Exemption.NONE, "", None,
+    assert register(identifiers=[Identifier("a", "1")] * 9) == "codec/Malformed"
+    bad = AiDisclosure(
+        Role.PROVIDER, "", None, "", "", None, None, [b"\2" + b"\1" * 20, b"\2" + bytes(20)], 0,
+        [], False, False, HumanReview(False, None), Exemption.NONE, "", None,
     )  # fmt: skip
     assert register(ai=bad) == "field/NotAscending"
 

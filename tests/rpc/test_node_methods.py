@@ -25,7 +25,8 @@ from chain.transaction import ENVELOPE, make_blob
 from rpc import chain_methods
 from state.modules.account import ACCOUNTS
 from state.modules.bank import Send
-from state.modules.ip.messages import Execute, IpKind, Register
+from state.modules.ip.asset import IpKind
+from state.modules.ip.messages import Execute, Register
 from tests.rpc.world import Serving, World, hexed, make_world
 
 

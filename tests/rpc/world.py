@@ -34,7 +34,8 @@ from state.machine import StateMachine
 from state.module import Message
 from state.modules.anchor.messages import Append, OpenLog, RecordInteraction
 from state.modules.bank import Send
-from state.modules.ip.messages import IpKind, Register
+from state.modules.ip.asset import IpKind
+from state.modules.ip.messages import Register
 from state.modules.license.messages import Attach, Mint, Parent, RegisterDerivative, RegisterTerms
 from state.modules.license.messages import Terms as LicenseTerms
 from state.modules.royalty.messages import Pay

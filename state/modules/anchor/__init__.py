@@ -6,7 +6,7 @@ message commits up to 2^24 records under one root. The state keeps of a log its 
 came before. What a record is, and how one is proved, is said in docs/record.md.
 
 messages.py: what users say; rows.py: what is kept; rules.py: what happens; queries.py: what can
-be asked.
+be asked; views.py: what the answers show.
 """
 
 from __future__ import annotations

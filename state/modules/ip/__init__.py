@@ -1,14 +1,14 @@
 """Intellectual property assets: who made what, from what, and who owns it now (docs/ip.md).
 
-messages.py: what users say; rows.py: what is kept; rules.py: what happens; queries.py: what can
-be asked.
+asset.py: how a work is described; messages.py: what users say; rows.py: what is kept; rules.py:
+what happens, with precommits.py; queries.py: what can be asked.
 """
 
 from __future__ import annotations
 
 from ...module import Module, Scanner
 from . import messages as m
-from . import queries, rows, rules
+from . import precommits, queries, rows, rules
 from .rows import IPS, Ip, is_expired, require_owner, require_registered
 from .rules import store
 
@@ -32,7 +32,7 @@ MODULE = Module(
     name="ip",
     version=1,
     messages={
-        m.Precommit: rules.apply_precommit,
+        m.Precommit: precommits.apply_precommit,
         m.Register: rules.apply_register,
         m.AcceptCredit: rules.apply_accept_credit,
         m.SetRights: rules.apply_set_rights,

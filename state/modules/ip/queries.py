@@ -14,6 +14,17 @@ from chain.ids import Holder, IpId
 from ...module import Event, EventPlace, IndexRow, QueryContext
 from . import messages as m
 from . import rows
+from .asset import (
+    AiDisclosure,
+    Creator,
+    Identifier,
+    IpKind,
+    Media,
+    ModelFacts,
+    Relation,
+    Rights,
+    SoftBinding,
+)
 from .rows import IPS, Ip, require_registered
 
 PAGE_MAX = 200
@@ -31,7 +42,7 @@ class IpView(Record):
     ip: IpId
     owner: Holder
     state: U64
-    kind: m.IpKind
+    kind: IpKind
     content_hash: Hash
     first: bool
     """Whether this registration holds the first place for its content."""
@@ -44,13 +55,13 @@ class IpView(Record):
     title: Blob | None
     metadata: Blob | None
     metadata_hash: Hash | None
-    rights: m.Rights
-    media: m.Media | None
-    creators: list[m.Creator]
-    ai: m.AiDisclosure | None
-    facts: m.ModelFacts | None
-    soft_bindings: list[m.SoftBinding]
-    identifiers: list[m.Identifier]
+    rights: Rights
+    media: Media | None
+    creators: list[Creator]
+    ai: AiDisclosure | None
+    facts: ModelFacts | None
+    soft_bindings: list[SoftBinding]
+    identifiers: list[Identifier]
     created_at: U64
     offered_to: Holder | None
 
@@ -79,7 +90,7 @@ class RevisionView(Record):
     by: Holder
     metadata: Blob | None
     metadata_hash: Hash | None
-    rights: m.Rights | None
+    rights: Rights | None
     reason: Blob | None
 
 
@@ -87,7 +98,7 @@ class EdgeView(Record):
     """One typed edge."""
 
     source: IpId
-    relation: m.Relation
+    relation: Relation
     target: IpId
     accepted: bool
 
@@ -115,7 +126,7 @@ def list_ips(
     query: QueryContext,
     *,
     owner: Holder | None = None,
-    kind: m.IpKind | None = None,
+    kind: IpKind | None = None,
     cursor: IpId | None = None,
     limit: Limit = 50,
 ) -> IpPage:
@@ -174,7 +185,7 @@ def relations(query: QueryContext, *, ip: IpId) -> list[EdgeView]:
     """Return the edges that begin at an IP."""
     require_registered(query.state, ip)
     return [
-        EdgeView(key[:21], m.Relation(key[21]), key[22:], row.accepted)
+        EdgeView(key[:21], Relation(key[21]), key[22:], row.accepted)
         for key, row in rows.EDGES.scan(query.state, within=ip)
     ]
 

@@ -9,7 +9,8 @@ from chain.ids import Holder, format_id
 
 from ...context import Context
 from ...module import Reader, Table
-from .messages import IpKind, Register, Rights, Scope
+from .asset import IpKind, Rights, Scope
+from .messages import Register
 
 
 class Ip(Record):

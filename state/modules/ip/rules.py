@@ -1,4 +1,4 @@
-"""What happens to IP: one function per message (N-ip.1 – N-ip.9)."""
+"""What happens to IP: one function per message (N-ip.2 – N-ip.9)."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import msgspec
 
 from chain.codec import encode_amount
 from chain.errors import Rejected
-from chain.hashing import tagged_hash
 from chain.ids import Holder, Kind, format_id
 from chain.types import PERCENT
 
 from ...context import Context, record_bytes
 from ..account import requires_acceptance, return_deposit, take_deposit
+from . import asset, rows
 from . import messages as m
-from . import rows
+from .precommits import use_precommit
 from .rows import IPS, Ip, require_owner, require_registered
 
-WEEK_MS = 7 * 24 * 3_600_000
-"""Life of a commitment and of a transfer offer."""
-PRECOMMITS_MAX = 1_024
-"""Open commitments of one account."""
+OFFER_LIFE_MS = 7 * 24 * 3_600_000
+"""Life of a transfer offer."""
 PLACES_MAX = 16
 """Registrations kept for one content; more would only be squatters of squatters."""
 RELATIONS_OF_IP_MAX = 1_024
@@ -35,89 +33,6 @@ def store(ctx: Context, ip: bytes, row: Ip, **changes: object) -> Ip:
     return changed
 
 
-# --- commitments ------------------------------------------------------------------------------
-
-
-def commitment_of(
-    genesis_hash: bytes, sender: bytes, kind: int, content: bytes, salt: bytes
-) -> bytes:
-    """Return ``H("precommit", genesis_hash ‖ sender ‖ u8 kind ‖ content_hash ‖ salt)``."""
-    return tagged_hash("precommit", genesis_hash + sender + bytes((kind,)) + content + salt)
-
-
-def apply_precommit(ctx: Context, message: m.Precommit) -> None:
-    """N-ip.1: at most 1 024 open; two expired ones are removed first."""
-    queue = rows.QUEUES.get(ctx.state, ctx.actor) or rows.PrecommitQueue(0, 0, 0)
-    queue = _drop_expired(ctx, queue)
-    if queue.open >= PRECOMMITS_MAX:
-        raise Rejected(
-            "ip/TooManyPrecommits", f"{queue.open} commitments are open", limit=PRECOMMITS_MAX
-        )
-    key = ctx.actor + message.commitment
-    if rows.PRECOMMITS.get(ctx.state, key) is not None:
-        raise Rejected("ip/PrecommitExists", "this commitment stands already")
-    row = rows.PrecommitRow(ctx.height, ctx.index, ctx.time_ms, b"")
-    deposit = take_deposit(ctx, record_bytes(rows.PRECOMMITS.prefix + key, row) + 8)
-    rows.PRECOMMITS.put(
-        ctx.state, key, msgspec.structs.replace(row, deposit=encode_amount(deposit))
-    )
-    rows.QUEUED.put(
-        ctx.state, _queued_key(ctx.actor, queue.tail), rows.QueuedCommitment(message.commitment)
-    )
-    rows.QUEUES.put(
-        ctx.state, ctx.actor, rows.PrecommitQueue(queue.head, queue.tail + 1, queue.open + 1)
-    )
-    ctx.emit(m.Precommitted(ctx.actor, message.commitment))
-
-
-def _queued_key(account: bytes, number: int) -> bytes:
-    return account + number.to_bytes(8, "big")
-
-
-def _drop_expired(ctx: Context, queue: rows.PrecommitQueue) -> rows.PrecommitQueue:
-    """Remove up to two of the account's oldest commitments if used or expired."""
-    head, still_open = queue.head, queue.open
-    for _ in range(2):
-        if head == queue.tail:
-            break
-        queued = rows.QUEUED.get(ctx.state, _queued_key(ctx.actor, head))
-        assert queued is not None, "the queue's numbers are contiguous"
-        key = ctx.actor + queued.commitment
-        row = rows.PRECOMMITS.get(ctx.state, key)
-        if row is not None and row.time_ms + WEEK_MS >= ctx.time_ms:
-            break
-        if row is not None:
-            rows.PRECOMMITS.delete(ctx.state, key)
-            return_deposit(ctx, ctx.actor, int.from_bytes(row.deposit, "big"))
-            still_open -= 1
-        rows.QUEUED.delete(ctx.state, _queued_key(ctx.actor, head))
-        head += 1
-    return rows.PrecommitQueue(head, queue.tail, still_open)
-
-
-def _use_precommit(ctx: Context, message: m.Register, salt: bytes) -> tuple[int, int]:
-    """Consume a registration's commitment; return its priority: height and place in the block."""
-    commitment = commitment_of(
-        ctx.block.genesis_hash, ctx.actor, message.kind, message.content_hash, salt
-    )
-    key = ctx.actor + commitment
-    row = rows.PRECOMMITS.get(ctx.state, key)
-    if row is None:
-        raise Rejected("ip/NoPrecommit", "no commitment fits this registration and salt")
-    if row.height >= ctx.height:
-        raise Rejected("ip/PrecommitTooYoung", "the commitment is of this block, wait for one more")
-    if row.time_ms + WEEK_MS < ctx.time_ms:
-        raise Rejected("ip/PrecommitExpired", "the commitment is older than 7 days")
-    rows.PRECOMMITS.delete(ctx.state, key)
-    return_deposit(ctx, ctx.actor, int.from_bytes(row.deposit, "big"))
-    queue = rows.QUEUES.get(ctx.state, ctx.actor)
-    assert queue is not None and queue.open > 0, "an open commitment is counted"
-    rows.QUEUES.put(
-        ctx.state, ctx.actor, rows.PrecommitQueue(queue.head, queue.tail, queue.open - 1)
-    )
-    return row.height, row.index
-
-
 # --- registration -----------------------------------------------------------------------------
 
 
@@ -125,7 +40,7 @@ def apply_register(ctx: Context, message: m.Register) -> None:
     """N-ip.2: one content, one first place."""
     if message.content_hash == ZERO_HASH:
         raise Rejected("ip/ZeroContentHash", "content_hash is zero", field="content_hash")
-    if message.kind == m.IpKind.COLLECTION:
+    if message.kind == asset.IpKind.COLLECTION:
         raise Rejected("ip/KindNotAllowed", "collections have a message of their own")
     if message.creators:
         _check_creators(ctx, message)
@@ -134,7 +49,7 @@ def apply_register(ctx: Context, message: m.Register) -> None:
     block = ctx.block
     height, index = block.height, ctx.index
     if message.salt is not None:
-        height, index = _use_precommit(ctx, message, message.salt)
+        height, index = use_precommit(ctx, message, message.salt)
     ip = ctx.new_id(Kind.IP)
     first = _take_place(ctx, message.content_hash, rows.Place(height, index, ip))
     row = Ip(
@@ -168,7 +83,7 @@ def _check_creators(ctx: Context, message: m.Register) -> None:
         )
 
 
-def _check_disclosure(ctx: Context, disclosure: m.AiDisclosure) -> None:
+def _check_disclosure(ctx: Context, disclosure: asset.AiDisclosure) -> None:
     if disclosure.model is not None:
         require_registered(ctx.state, disclosure.model)
     for source in disclosure.inputs:
@@ -216,7 +131,7 @@ def apply_accept_credit(ctx: Context, message: m.AcceptCredit) -> None:
 
 def apply_set_rights(ctx: Context, message: m.SetRights) -> None:
     """N-ip.4: a change of rights is a revision; freezing metadata does not forbid it."""
-    row = _require_updater(ctx, message.ip, m.Scope.RIGHTS)
+    row = _require_updater(ctx, message.ip, asset.Scope.RIGHTS)
     revision = rows.Revision(
         ctx.height, ctx.time_ms, ctx.actor, None, None, message.rights, message.reason, b""
     )
@@ -225,7 +140,7 @@ def apply_set_rights(ctx: Context, message: m.SetRights) -> None:
 
 def apply_update_metadata(ctx: Context, message: m.UpdateMetadata) -> None:
     """N-ip.4: refused once frozen."""
-    row = _require_updater(ctx, message.ip, m.Scope.METADATA)
+    row = _require_updater(ctx, message.ip, asset.Scope.METADATA)
     if row.frozen:
         raise Rejected("ip/MetadataAlreadyFrozen", f"{format_id(message.ip)} is frozen")
     revision = rows.Revision(
@@ -247,7 +162,7 @@ def _revise(ctx: Context, ip: bytes, row: Ip, revision: rows.Revision, **changes
     ctx.emit(m.Revised(ip, row.revisions, ctx.actor, revision.rights is not None))
 
 
-def _require_updater(ctx: Context, ip: bytes, scope: m.Scope) -> Ip:
+def _require_updater(ctx: Context, ip: bytes, scope: asset.Scope) -> Ip:
     """Return the row if the actor owns the IP or may update this part of it (N-ip.5)."""
     row = require_registered(ctx.state, ip)
     if ctx.actor in (row.owner, ip):
@@ -257,7 +172,7 @@ def _require_updater(ctx: Context, ip: bytes, scope: m.Scope) -> Ip:
         updater is None
         or updater.owner_epoch != row.owner_epoch
         or rows.is_expired(updater.expires_at, ctx.time_ms)
-        or updater.scope not in (scope, m.Scope.BOTH)
+        or updater.scope not in (scope, asset.Scope.BOTH)
     ):
         raise Rejected(
             "ip/NotOwner", f"{format_id(ctx.actor)} may not update {format_id(ip)}", ip=ip
@@ -296,7 +211,7 @@ def _edge_key(source: bytes, relation: int, target: bytes) -> bytes:
     return source + bytes((relation,)) + target
 
 
-def _add_edge(ctx: Context, source: bytes, relation: m.Relation, target: bytes) -> None:
+def _add_edge(ctx: Context, source: bytes, relation: asset.Relation, target: bytes) -> None:
     if source == target:
         raise Rejected("ip/SelfRelation", f"{format_id(source)} cannot relate to itself")
     require_registered(ctx.state, target)
@@ -367,7 +282,7 @@ def apply_transfer(ctx: Context, message: m.Transfer) -> None:
         raise Rejected("ip/SelfTransfer", f"{format_id(message.to)} owns it already")
     _check_receiver(ctx, message.ip, message.to)
     if message.to[0] == Kind.ACCOUNT and requires_acceptance(ctx.state, message.to):
-        expires_at = ctx.time_ms + WEEK_MS
+        expires_at = ctx.time_ms + OFFER_LIFE_MS
         rows.OFFERS.put(ctx.state, message.ip, rows.Offer(message.to, expires_at, row.owner_epoch))
         store(ctx, message.ip, row)
         ctx.emit(m.TransferOffered(message.ip, row.owner, message.to, expires_at))

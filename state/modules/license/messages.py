@@ -12,7 +12,7 @@ from chain.fields import Amount, Blob, Denom, blob, data, listing, text
 from chain.ids import Holder, IpId, LotId, TermsId
 
 from ...module import Event, Message
-from ..ip.messages import Use
+from ..ip.asset import Use
 from ..royalty.shares import Policy
 
 PARENTS_MAX = 64

@@ -22,7 +22,8 @@ from state.context import BlockContext, Context
 from state.module import EventPlace, QueryContext
 from state.modules import account, anchor, ip, license, royalty
 from state.modules.anchor import messages as m
-from state.modules.ip.messages import IpKind, Register
+from state.modules.ip.asset import IpKind
+from state.modules.ip.messages import Register
 from state.overlay import Overlay
 from state.registry import Registry
 

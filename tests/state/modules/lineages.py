@@ -9,6 +9,7 @@ import msgspec
 from chain.codec import encode_amount
 from chain.ids import Kind
 from state.modules.ip import messages as im
+from state.modules.ip.asset import IpKind
 from state.modules.license import messages as lm
 from state.modules.license import rows as license_rows
 from state.modules.license.terms import FLAVOURS
@@ -33,7 +34,7 @@ class Lineages(Ledger):
         self.contents += 1
         ip = self.next_id(Kind.IP, who)
         content = self.contents.to_bytes(32, "big")
-        self.ok(who, im.Register(im.IpKind.TEXT, content))
+        self.ok(who, im.Register(IpKind.TEXT, content))
         return ip
 
     def terms(self, *, policy: Policy = Policy.LAP, share: int = 10_000_000, fee: int = 0,

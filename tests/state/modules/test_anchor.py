@@ -29,7 +29,8 @@ from state.modules.anchor import LOGS, RECORDS
 from state.modules.anchor import messages as m
 from state.modules.anchor.rules import LOG_LEAVES_MAX
 from state.modules.bank import Send
-from state.modules.ip.messages import Execute, IpKind, Register
+from state.modules.ip.asset import IpKind
+from state.modules.ip.messages import Execute, Register
 from tests.state.ledger import START_MS, Ledger
 from tests.state.modules.anchor_world import (
     ALICE,

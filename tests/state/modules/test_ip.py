@@ -17,10 +17,11 @@ from chain.ids import Kind
 from chain.types import PERCENT
 from state.modules.account import DEPOSITS, RequireAcceptance, SetKeys
 from state.modules.bank import MultiSend, Output, Send
+from state.modules.ip import asset, queries, rows
 from state.modules.ip import messages as m
-from state.modules.ip import queries, rows
+from state.modules.ip.precommits import PRECOMMIT_LIFE_MS, commitment_of
 from state.modules.ip.rows import IPS, Ip
-from state.modules.ip.rules import WEEK_MS, commitment_of
+from state.modules.ip.rules import OFFER_LIFE_MS
 from tests.state.ledger import Ledger
 
 NO_IP = bytes((Kind.IP,)) + bytes(20)
@@ -45,20 +46,20 @@ class Assets(Ledger):
 
 def register(content: int, **fields: Any) -> m.Register:
     """Return a registration of this content."""
-    return m.Register(m.IpKind.TEXT, content.to_bytes(32, "big"), **fields)
+    return m.Register(asset.IpKind.TEXT, content.to_bytes(32, "big"), **fields)
 
 
-def disclosure(**fields: Any) -> m.AiDisclosure:
+def disclosure(**fields: Any) -> asset.AiDisclosure:
     """Return an AI disclosure with some fields changed."""
     given: dict[str, Any] = {
-        "role": m.Role.PROVIDER, "digital_source_type": "trainedAlgorithmicMedia", "model": None,
-        "model_name": "phi-2", "system_version": "1", "params_hash": None,
+        "role": asset.Role.PROVIDER, "digital_source_type": "trainedAlgorithmicMedia",
+        "model": None, "model_name": "phi-2", "system_version": "1", "params_hash": None,
         "prompt_commitment": None, "inputs": [], "generated_at": 0, "marks": [],
         "deepfake": False, "public_interest_text": False,
-        "human_review": m.HumanReview(False, None), "exemption": m.Exemption.NONE,
+        "human_review": asset.HumanReview(False, None), "exemption": asset.Exemption.NONE,
         "language": "en", "human_contribution": None,
     }  # fmt: skip
-    return m.AiDisclosure(**{**given, **fields})
+    return asset.AiDisclosure(**{**given, **fields})
 
 
 # --- registration -----------------------------------------------------------------------------
@@ -86,7 +87,7 @@ def test_refused_registrations() -> None:
     net = Assets()
     known = net.ip(1)
     blob = Blob(bytes(32), 3)
-    named = m.Creator(None, blob, None, 0)
+    named = asset.Creator(None, blob, None, 0)
 
     def refused(content: int, **fields: Any) -> str:
         return net.refused(0, register(content, **fields))
@@ -94,15 +95,16 @@ def test_refused_registrations() -> None:
     assert refused(0) == "ip/ZeroContentHash"
     assert refused(1) == "ip/ContentAlreadyRegistered"
     assert net.last_refusal is not None and net.last_refusal.details["ip"] == known
-    collection = m.Register(m.IpKind.COLLECTION, (9).to_bytes(32, "big"))
+    collection = m.Register(asset.IpKind.COLLECTION, (9).to_bytes(32, "big"))
     assert net.refused(0, collection) == "ip/KindNotAllowed"
-    assert refused(2, creators=[m.Creator(None, None, None, 0)]) == "ip/CreatorIdentity"
-    half = m.Creator(net.addresses[0], None, None, PERCENT // 2)
+    assert refused(2, creators=[asset.Creator(None, None, None, 0)]) == "ip/CreatorIdentity"
+    half = asset.Creator(net.addresses[0], None, None, PERCENT // 2)
     assert refused(2, creators=[half]) == "ip/ContributionSum"
-    assert refused(2, creators=[named, m.Creator(NO_IP, None, None, 0)]) == "ip/NotRegistered"
+    assert refused(2, creators=[named, asset.Creator(NO_IP, None, None, 0)]) == "ip/NotRegistered"
     assert refused(2, ai=disclosure(model=NO_IP)) == "ip/NotRegistered"
     assert refused(2, ai=disclosure(inputs=[NO_IP])) == "ip/NotRegistered"
-    assert refused(2, relations=[m.RelationTo(m.Relation.BASED_ON, NO_IP)]) == "ip/NotRegistered"
+    nowhere = asset.RelationTo(asset.Relation.BASED_ON, NO_IP)
+    assert refused(2, relations=[nowhere]) == "ip/NotRegistered"
     assert refused(2, salt=bytes(32)) == "ip/NoPrecommit"
     poor = Assets(deposit_per_byte=10**16)
     assert poor.refused(0, register(1)) == "bank/DepositUnpaid"
@@ -111,13 +113,13 @@ def test_refused_registrations() -> None:
 def test_everything_a_registration_says_can_be_read_back() -> None:
     net = Assets()
     model = net.ip(1)
-    half = m.Creator(net.addresses[0], None, None, PERCENT // 2)
+    half = asset.Creator(net.addresses[0], None, None, PERCENT // 2)
     ip = net.ip(
         2,
-        creators=[half, m.Creator(model, None, None, PERCENT // 2)],
+        creators=[half, asset.Creator(model, None, None, PERCENT // 2)],
         ai=disclosure(model=model, inputs=[model]),
-        relations=[m.RelationTo(m.Relation.GENERATED_FROM, model)],
-        media=m.Media("text/plain", 5, m.HashAlg.SHA256),
+        relations=[asset.RelationTo(asset.Relation.GENERATED_FROM, model)],
+        media=asset.Media("text/plain", 5, asset.HashAlg.SHA256),
         created_at=77,
     )
 
@@ -126,7 +128,8 @@ def test_everything_a_registration_says_can_be_read_back() -> None:
     assert view.ai is not None and view.ai.inputs == [model]
     assert view.created_at == 77 and view.relations == 1 and view.first
     edges = queries.relations(net.query, ip=ip)
-    assert [(edge.relation, edge.target) for edge in edges] == [(m.Relation.GENERATED_FROM, model)]
+    made_by = (asset.Relation.GENERATED_FROM, model)
+    assert [(edge.relation, edge.target) for edge in edges] == [made_by]
 
 
 def test_lists_follow_owner_and_kind() -> None:
@@ -138,7 +141,7 @@ def test_lists_follow_owner_and_kind() -> None:
     none = queries.list_ips(net.query, owner=net.addresses[1])
     page = queries.list_ips(net.query, limit=1)
     rest = queries.list_ips(net.query, cursor=page.cursor, limit=5)
-    kinds = queries.list_ips(net.query, kind=m.IpKind.TEXT)
+    kinds = queries.list_ips(net.query, kind=asset.IpKind.TEXT)
 
     assert {view.ip for view in both.items} == {mine, yours} and none.items == []
     assert {view.ip for view in [*page.items, *rest.items]} == {mine, yours}
@@ -151,7 +154,7 @@ def test_lists_follow_owner_and_kind() -> None:
 def commit(net: Assets, who: int, content: int, salt: bytes = bytes(32)) -> m.Precommit:
     """Return the precommitment of a registration."""
     content_hash = content.to_bytes(32, "big")
-    raw = commitment_of(net.hash, net.addresses[who], m.IpKind.TEXT, content_hash, salt)
+    raw = commitment_of(net.hash, net.addresses[who], asset.IpKind.TEXT, content_hash, salt)
     return m.Precommit(raw)
 
 
@@ -177,7 +180,7 @@ def test_a_commitment_is_bound_to_its_maker_its_kind_and_its_time() -> None:
     assert twice == "ip/PrecommitExists"
     both = net.refused(2, commit(net, 2, 5), register(5, salt=bytes(32)))
     assert both == "ip/PrecommitTooYoung"
-    net.now_ms += WEEK_MS
+    net.now_ms += PRECOMMIT_LIFE_MS
     assert net.refused(1, register(5, salt=bytes(32))) == "ip/PrecommitExpired"
 
 
@@ -185,7 +188,7 @@ def test_expired_commitments_give_their_deposits_back_two_at_a_time() -> None:
     net = Assets()
     for number in range(3):
         net.ok(1, commit(net, 1, 10 + number))
-    net.now_ms += WEEK_MS + 1
+    net.now_ms += PRECOMMIT_LIFE_MS + 1
     deposits = net.balance(rows_deposits())
 
     net.ok(1, commit(net, 1, 99))
@@ -220,7 +223,7 @@ def test_metadata_changes_are_kept_until_frozen() -> None:
     ip = net.ip(1)
 
     net.ok(0, m.UpdateMetadata(ip, None, b"\1" * 32))
-    net.ok(0, m.SetRights(ip, m.Rights(m.Training(ai_training=m.Use.NOT_ALLOWED))))
+    net.ok(0, m.SetRights(ip, asset.Rights(asset.Training(ai_training=asset.Use.NOT_ALLOWED))))
     net.ok(0, m.FreezeMetadata(ip))
 
     assert net.refused(0, m.UpdateMetadata(ip, None, None)) == "ip/MetadataAlreadyFrozen"
@@ -228,7 +231,7 @@ def test_metadata_changes_are_kept_until_frozen() -> None:
     history = queries.revisions(net.query, ip=ip)
     assert [view.revision for view in history] == [0, 1]
     assert history[0].metadata_hash == b"\1" * 32
-    assert net.row(ip).rights.training.ai_training is m.Use.NOT_ALLOWED
+    assert net.row(ip).rights.training.ai_training is asset.Use.NOT_ALLOWED
     assert net.row(ip).state == 3
 
 
@@ -239,15 +242,15 @@ def test_an_updater_revises_within_scope_time_and_ownership() -> None:
     update = m.UpdateMetadata(ip, None, None)
 
     assert net.refused(1, update) == "ip/NotOwner"
-    own = m.SetUpdater(ip, net.addresses[0], m.Scope.BOTH)
+    own = m.SetUpdater(ip, net.addresses[0], asset.Scope.BOTH)
     assert net.refused(0, own) == "ip/UpdaterIsOwner"
-    net.ok(0, m.SetUpdater(ip, who, m.Scope.METADATA, net.now_ms + DAY_MS))
+    net.ok(0, m.SetUpdater(ip, who, asset.Scope.METADATA, net.now_ms + DAY_MS))
     net.ok(1, update)
-    assert net.refused(1, m.SetRights(ip, m.Rights())) == "ip/NotOwner"
+    assert net.refused(1, m.SetRights(ip, asset.Rights())) == "ip/NotOwner"
     net.now_ms += 2 * DAY_MS
     assert net.refused(1, update) == "ip/NotOwner"
-    net.ok(0, m.SetUpdater(ip, who, m.Scope.BOTH))
-    net.ok(1, m.SetRights(ip, m.Rights()))
+    net.ok(0, m.SetUpdater(ip, who, asset.Scope.BOTH))
+    net.ok(1, m.SetRights(ip, asset.Rights()))
     net.ok(0, m.Transfer(ip, net.addresses[2]))
     assert net.refused(1, update) == "ip/NotOwner"
     net.ok(2, m.SetUpdater(ip, who, None))
@@ -256,8 +259,8 @@ def test_an_updater_revises_within_scope_time_and_ownership() -> None:
 def test_credit_is_accepted_by_the_one_named_once() -> None:
     net = Assets()
     creators = [
-        m.Creator(net.addresses[1], None, None, 0),
-        m.Creator(None, Blob(bytes(32), 4), None, 0),
+        asset.Creator(net.addresses[1], None, None, 0),
+        asset.Creator(None, Blob(bytes(32), 4), None, 0),
     ]
     ip = net.ip(1, creators=creators)
 
@@ -274,7 +277,7 @@ def test_credit_is_accepted_by_the_one_named_once() -> None:
 def test_relations_are_made_accepted_and_removed() -> None:
     net = Assets()
     a, b = net.ip(1), net.ip(2, who=1)
-    relation = m.Relation.BASED_ON
+    relation = asset.Relation.BASED_ON
 
     assert net.refused(1, m.Relate(a, relation, b)) == "ip/NotOwner"
     assert net.refused(0, m.Relate(a, relation, a)) == "ip/SelfRelation"
@@ -297,7 +300,7 @@ def test_an_ip_has_at_most_1024_relations() -> None:
     full = msgspec.structs.replace(net.row(a), relations=1_024)
     net.state.rows[IPS.prefix + a] = encode(full)
 
-    assert net.refused(0, m.Relate(a, m.Relation.PART_OF, b)) == "ip/TooManyRelations"
+    assert net.refused(0, m.Relate(a, asset.Relation.PART_OF, b)) == "ip/TooManyRelations"
 
 
 # --- ownership --------------------------------------------------------------------------------
@@ -345,7 +348,7 @@ def test_who_asks_to_be_asked_receives_an_offer() -> None:
     net.ok(0, m.WithdrawTransfer(ip))
     assert net.refused(1, m.AcceptTransfer(ip)) == "ip/NoOffer"
     net.ok(0, m.Transfer(ip, net.addresses[1]))
-    net.now_ms += WEEK_MS
+    net.now_ms += OFFER_LIFE_MS
     assert net.refused(1, m.AcceptTransfer(ip)) == "ip/OfferExpired"
     net.ok(0, m.Transfer(ip, net.addresses[1]))
     net.ok(1, m.AcceptTransfer(ip))

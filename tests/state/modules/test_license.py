@@ -14,6 +14,7 @@ from chain.ids import Kind
 from chain.types import PERCENT
 from state.modules.bank import Send
 from state.modules.ip import messages as im
+from state.modules.ip.asset import Use
 from state.modules.ip.rows import IPS
 from state.modules.license import messages as lm
 from state.modules.license import queries, rows
@@ -94,7 +95,7 @@ def test_the_legal_text_is_no_part_of_the_identity_but_everything_else_is() -> N
 
     assert rows.terms_id_of(changed(legal=blob)) == same
     assert rows.terms_id_of(changed(legal_hash=bytes(32))) != same
-    assert rows.terms_id_of(changed(ai_training=im.Use.NOT_ALLOWED)) != same
+    assert rows.terms_id_of(changed(ai_training=Use.NOT_ALLOWED)) != same
     assert rows.terms_id_of(changed(output_ownership=Ownership.LICENSOR)) != same
 
 

@@ -1,0 +1,51 @@
+"""Blocks on their way to finality: being filled by a leader, being checked and executed (B4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chain.block import Block
+from chain.errors import Rejected
+
+from .executor import Environment, Executed, Executor
+from .headers import Tip
+from .overlay import Overlay
+from .registry import Transaction
+from .tree import TreeDiff
+
+
+@dataclass(slots=True)
+class Candidate:
+    """An un-finalised block and how far this node has taken it."""
+
+    block: Block
+    transactions: list[Transaction]
+    environment: Environment
+    overlay: Overlay
+    executed: Executed | None = None
+    diff: TreeDiff | None = None
+    tip: Tip | None = None
+
+
+class Selection:
+    """Transactions chosen for a block, each authorised after those before it (B4)."""
+
+    def __init__(self, executor: Executor, overlay: Overlay, environment: Environment) -> None:
+        self._executor = executor
+        self.overlay = overlay
+        self.environment = environment
+        self.chosen: list[Transaction] = []
+
+    def take(self, tx: Transaction) -> None:
+        """Add a transaction; raises ``Rejected`` and leaves it out if it cannot stand here."""
+        try:
+            self._executor.authorise_all(self.overlay, self.environment, [tx])
+        except Rejected:
+            self.overlay.rollback()
+            raise
+        self.chosen.append(tx)
+
+
+def transaction_bytes(tx: Transaction) -> int:
+    """Return the bytes a transaction counts in a block, its blobs' contents included (T5)."""
+    return len(tx.raw_body) + 64 * len(tx.signatures) + sum(blob.length for blob in tx.blobs)
