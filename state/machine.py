@@ -32,6 +32,7 @@ from .modules.account import ACCOUNTS, Account, balance_of, next_seq
 from .opening import head_row, open_database
 from .overlay import Overlay, Writes
 from .registry import Registry, Transaction
+from .row_cache import RowCache
 from .store import KeyValueStore
 from .tree import Tree, TreeDiff, presence, prove, update, update_in_slices
 
@@ -62,7 +63,8 @@ class StateMachine:
         self._before_head: Callable[[bytes], bytes | None] | None = None
         self._before_write: Callable[[bytes], bytes | None] | None = None
         self.head = open_database(store, genesis, self.executor)
-        self._tree = Tree.build(self.state_pairs())
+        self._accounts = RowCache()
+        self._tree = Tree.build(self._load())
         if self._tree.root != self.head.state_root:
             raise Corruption(
                 f"the stored state has root {self._tree.root.hex()}, the head names "
@@ -77,11 +79,23 @@ class StateMachine:
         for key, value in self.store.scan(layout.STATE, layout.after(layout.STATE)):
             yield key[1:], value
 
+    def _load(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the state, and keep what accounts there is room for."""
+        for key, value in self.state_pairs():
+            if key.startswith(ACCOUNTS.prefix):
+                self._accounts.put({key: value})
+            yield key, value
+
     def _read_state(self, key: bytes) -> bytes | None:
-        """Read the finalised state. What rules ask for is often not there, except accounts."""
-        if not key.startswith(ACCOUNTS.prefix) and not self._is_present(key):
-            return None
-        return self.store.get(layout.STATE + key)
+        """Read the finalised state: accounts from memory, and not what the tree has not."""
+        if not key.startswith(ACCOUNTS.prefix):
+            return self.store.get(layout.STATE + key) if self._is_present(key) else None
+        row = self._accounts.get(key)
+        if row is None:
+            row = self.store.get(layout.STATE + key)
+            if row is not None:
+                self._accounts.put({key: row})
+        return row
 
     def read_transaction(self, signed: SignedBody) -> Transaction:
         """Return a transaction that passes every check its bytes allow; raises ``Rejected``."""
@@ -341,6 +355,7 @@ class StateMachine:
         self._is_present = presence(diff)
         self._before_head = self._before_write
         self.head = tip
+        self._accounts.put(_accounts_in(candidate.overlay.writes))
         self._drop_stale(candidate.overlay.writes)
         if merging is not None:
             yield from merging
@@ -386,3 +401,9 @@ class StateMachine:
         Nothing can be proved until the next block is final.
         """
         self._before_head = self._before_write = None
+
+
+def _accounts_in(writes: Writes) -> dict[bytes, bytes]:
+    """Return the accounts among a block's writes; no rule removes an account."""
+    prefix = ACCOUNTS.prefix
+    return {key: row for key, row in writes.items() if row is not None and key.startswith(prefix)}

@@ -31,6 +31,7 @@ from state.modules.account import ACCOUNTS
 from state.modules.bank import Send
 from state.queries import ChainReader
 from state.registry import Registry, Transaction
+from state.row_cache import RowCache
 from state.store import MemoryStore
 from tests.state.root_checker import state_root
 
@@ -281,3 +282,27 @@ def test_a_genesis_names_only_families_that_take_state() -> None:
         bad = msgspec.structs.replace(world.genesis, modules=[GenesisModule(name, b"")])
         with pytest.raises(Rejected, match=code):
             StateMachine(MemoryStore(), bad, REGISTRY)
+
+
+def test_what_is_read_from_memory_is_what_the_store_holds() -> None:
+    world = World()
+    machine = world.machine
+    machine._accounts = RowCache(2)  # so small that it forgets all the time
+    for round_ in range(12):
+        lost = world.transfer(to=100)
+        loser = world.block(lost, later_ms=7)
+        world.execute(loser, lost)
+        world.seq -= 1
+        paying = [world.transfer(to=round_), world.transfer(to=round_ // 2 + 50)]
+        won = world.block(*paying)
+        world.execute(won, *paying)
+        above = world.block(above=won.id)
+        world.execute(above)
+
+        machine.commit(won.id, world.proof(won))
+
+        for key, value in machine.state_pairs():
+            assert machine._read_state(key) == value
+            absent = key[:-1] + bytes([key[-1] ^ 255])
+            assert machine._read_state(absent) == world.store.get(b"s" + absent)
+        machine.commit(above.id, world.proof(above))
