@@ -26,15 +26,15 @@ from chain.transaction import SignedBody
 from . import layout
 from .candidate import Candidate, Selection, transaction_bytes
 from .executor import Environment, Executed, Executor
+from .finalised import FinalisedState
 from .headers import Tip, base_fee_above, derive, require_derived
 from .indexes import block_rows
 from .modules.account import ACCOUNTS, Account, balance_of, next_seq
 from .opening import head_row, open_database
 from .overlay import Overlay, Writes
 from .registry import Registry, Transaction
-from .row_cache import RowCache
 from .store import KeyValueStore
-from .tree import Tree, TreeDiff, presence, prove, update, update_in_slices
+from .tree import Tree, TreeDiff, prove, update, update_in_slices
 
 DEPTH_MAX = 64
 """Un-finalised blocks held; leaders stop filling blocks at 8, so this is never met in order."""
@@ -63,39 +63,20 @@ class StateMachine:
         self._before_head: Callable[[bytes], bytes | None] | None = None
         self._before_write: Callable[[bytes], bytes | None] | None = None
         self.head = open_database(store, genesis, self.executor)
-        self._accounts = RowCache()
-        self._tree = Tree.build(self._load())
+        self._state = FinalisedState(store)
+        self._tree = Tree.build(self._state.load())
         if self._tree.root != self.head.state_root:
             raise Corruption(
                 f"the stored state has root {self._tree.root.hex()}, the head names "
                 f"{self.head.state_root.hex()}; run `colophon node check`"
             )
-        self._is_present = presence(self._tree)
+        self._state.advance(self._tree, {})
 
     # --- reading ------------------------------------------------------------------------------
 
     def state_pairs(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield every key and value under the root, in key order."""
-        for key, value in self.store.scan(layout.STATE, layout.after(layout.STATE)):
-            yield key[1:], value
-
-    def _load(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the state, and keep what accounts there is room for."""
-        for key, value in self.state_pairs():
-            if key.startswith(ACCOUNTS.prefix):
-                self._accounts.put({key: value})
-            yield key, value
-
-    def _read_state(self, key: bytes) -> bytes | None:
-        """Read the finalised state: accounts from memory, and not what the tree has not."""
-        if not key.startswith(ACCOUNTS.prefix):
-            return self.store.get(layout.STATE + key) if self._is_present(key) else None
-        row = self._accounts.get(key)
-        if row is None:
-            row = self.store.get(layout.STATE + key)
-            if row is not None:
-                self._accounts.put({key: row})
-        return row
+        return self._state.pairs()
 
     def read_transaction(self, signed: SignedBody) -> Transaction:
         """Return a transaction that passes every check its bytes allow; raises ``Rejected``."""
@@ -116,7 +97,7 @@ class StateMachine:
 
     @property
     def _view(self) -> Overlay:
-        return Overlay(self._read_state)
+        return Overlay(self._state.read)
 
     def base_fee_at(self, time_ms: int) -> int:
         """Return the base fee of a child of the head at this time (F3)."""
@@ -151,7 +132,7 @@ class StateMachine:
     def overlay_above(self, parent_id: bytes) -> Overlay:
         """Return a fresh overlay whose parent state is that after ``parent_id``."""
         if parent_id == self.head.block_id:
-            return Overlay(self._read_state)
+            return Overlay(self._state.read)
         return self._candidates[parent_id].overlay.child()
 
     # --- building and checking ----------------------------------------------------------------
@@ -352,10 +333,9 @@ class StateMachine:
             merging = self._tree.merge_in_slices(self._last_diff)
             next(merging, None)
         self._last_diff = diff
-        self._is_present = presence(diff)
         self._before_head = self._before_write
         self.head = tip
-        self._accounts.put(_accounts_in(candidate.overlay.writes))
+        self._state.advance(diff, candidate.overlay.writes)
         self._drop_stale(candidate.overlay.writes)
         if merging is not None:
             yield from merging
@@ -401,9 +381,3 @@ class StateMachine:
         Nothing can be proved until the next block is final.
         """
         self._before_head = self._before_write = None
-
-
-def _accounts_in(writes: Writes) -> dict[bytes, bytes]:
-    """Return the accounts among a block's writes; no rule removes an account."""
-    prefix = ACCOUNTS.prefix
-    return {key: row for key, row in writes.items() if row is not None and key.startswith(prefix)}

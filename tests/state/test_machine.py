@@ -26,9 +26,12 @@ from colophon.wallet import Draft, Wallet
 from state import layout
 from state.families import REGISTRY
 from state.machine import StateMachine
+from state.module import Message
 from state.modules import bank
 from state.modules.account import ACCOUNTS
 from state.modules.bank import Send
+from state.modules.ip.asset import IpKind
+from state.modules.ip.messages import Register
 from state.queries import ChainReader
 from state.registry import Registry, Transaction
 from state.row_cache import RowCache
@@ -53,7 +56,11 @@ class World:
 
     def transfer(self, to: int = 9) -> Transaction:
         """Return the sender's next transaction."""
-        draft = Draft(messages=[Send(b"\0" + to.to_bytes(20, "big"), b"", encode_amount(5))])
+        return self.send(Send(b"\0" + to.to_bytes(20, "big"), b"", encode_amount(5)))
+
+    def send(self, message: Message) -> Transaction:
+        """Return the sender's next transaction with this message."""
+        draft = Draft(messages=[message])
         signed = self.wallet.sign(draft, seq=self.seq, base_fee=10**7)
         self.seq += 1
         envelope = ENVELOPE.decode(signed.envelope)
@@ -287,13 +294,14 @@ def test_a_genesis_names_only_families_that_take_state() -> None:
 def test_what_is_read_from_memory_is_what_the_store_holds() -> None:
     world = World()
     machine = world.machine
-    machine._accounts = RowCache(2)  # so small that it forgets all the time
+    machine._state._accounts = RowCache(2)  # so small that it forgets all the time
     for round_ in range(12):
         lost = world.transfer(to=100)
         loser = world.block(lost, later_ms=7)
         world.execute(loser, lost)
         world.seq -= 1
-        paying = [world.transfer(to=round_), world.transfer(to=round_ // 2 + 50)]
+        making = Register(IpKind.TEXT, bytes([round_ + 1]) * 32)
+        paying = [world.transfer(to=round_), world.send(making)]
         won = world.block(*paying)
         world.execute(won, *paying)
         above = world.block(above=won.id)
@@ -302,7 +310,7 @@ def test_what_is_read_from_memory_is_what_the_store_holds() -> None:
         machine.commit(won.id, world.proof(won))
 
         for key, value in machine.state_pairs():
-            assert machine._read_state(key) == value
+            assert machine._state.read(key) == value
             absent = key[:-1] + bytes([key[-1] ^ 255])
-            assert machine._read_state(absent) == world.store.get(b"s" + absent)
+            assert machine._state.read(absent) == world.store.get(b"s" + absent)
         machine.commit(above.id, world.proof(above))
