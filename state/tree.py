@@ -1,6 +1,6 @@
 """The authenticated state tree in memory: one root over all keys (protocol.md A1–A9).
 
-All nodes of the finalised state lie in one dict. What a block changes is a ``TreeDiff`` above
+All nodes of the finalised state lie in one table. What a block changes is a ``TreeDiff`` above
 it; diffs may stand on diffs and beside each other, and merging the diff of a finalised block
 costs one store per node. The tree is a cache: ``Tree.build`` makes it again from the stored keys
 and values. ``tree_nodes`` tells what a node is, ``tree_batch`` how a batch becomes nodes.

@@ -52,6 +52,8 @@ class NodeTable:
     def __init__(self, keys: int) -> None:
         """Make an empty table that will hold about ``keys`` keys."""
         level = max(likely_level(2 * keys), DENSE_LEVEL_MIN)
+        # Twice the keys: from half full on, a sixth of a level's leaves and soon a third have
+        # become branches, and a list of the next level takes no more room than a dict of those.
         self.flat: list[bytes | None] = [None] * (2 << LEVEL_BITS * level)
         self.deep: dict[int, bytes] = {}
 
