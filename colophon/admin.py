@@ -45,7 +45,7 @@ class AdminServer:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            name, arguments = _parse(await reader.readline())
+            name, arguments = _parse(await _read_line(reader))
             command = COMMANDS[name]
             result = await self._application.maintain(lambda machine: command(machine, arguments))
             answer: dict[str, Any] = {"result": result}
@@ -57,6 +57,13 @@ class AdminServer:
             writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
             writer.close()
+
+
+async def _read_line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.readline()
+    except ValueError:  # that is what asyncio makes of a line beyond the limit
+        raise Rejected("admin/Malformed", f"a line of over {LINE_BYTES_MAX} bytes") from None
 
 
 def _parse(line: bytes) -> tuple[str, dict[str, Any]]:

@@ -70,9 +70,7 @@ class SignatureWorkers:
         self._pool = None
         if workers:
             context = multiprocessing.get_context("forkserver")
-            self._pool = ProcessPoolExecutor(
-                max_workers=workers, mp_context=context, initializer=os.nice, initargs=(5,)
-            )
+            self._pool = ProcessPoolExecutor(max_workers=workers, mp_context=context)
 
     def submit(self, items: list[Item]) -> Future[list[bool]]:
         """Verify a chunk; the future is done at once where there are no workers."""

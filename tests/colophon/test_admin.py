@@ -71,6 +71,7 @@ def test_nothing_becomes_final_while_maintenance_works_and_the_loop_goes_on(
     [
         (b"garbage", "admin/Malformed"),
         (b"[]", "admin/Malformed"),
+        (b"x" * 100_000, "admin/Malformed"),
         (b'{"arguments": {}}', "admin/Malformed"),
         (b'{"command": "reboot", "arguments": {}}', "admin/UnknownCommand"),
         (b'{"command": ["check"], "arguments": {}}', "admin/Malformed"),
