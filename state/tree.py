@@ -156,8 +156,8 @@ def prove(view: View, key: bytes) -> StateProof:
 def presence(view: View) -> Callable[[bytes], bool]:
     """Return a function that tells whether a key holds something in ``view``.
 
-    It takes 1 µs where a disk takes six to find nothing. It serves until the next merge of a
-    diff above ``view``.
+    It takes 2 µs, where LevelDB takes 3–10 to find nothing. It serves until the next merge of
+    a diff above ``view``.
     """
     holds = _nodes(view).holds
     return lambda key: holds(state_path(key))

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from chain.application import finish
+from chain.application import Job, finish
 from chain.errors import Rejected
 from colophon.admin import AdminServer, ask
 from consensus import effects as fx
+from state.executor import Executed
 from state.machine import StateMachine
 from tests.colophon.lonely import Disk, Lonely, SimulatedStore, VirtualClock
 
@@ -64,6 +65,30 @@ def test_nothing_becomes_final_while_maintenance_works_and_the_loop_goes_on(
 
     assert asyncio.run(run()) == (0, 0)
     assert node.application.machine.head.height == 1
+
+
+def test_maintenance_never_finds_a_block_that_is_written_and_not_yet_adopted(
+    node: Undecided, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = node.application.machine
+    adopt = machine.adopt
+
+    def slowly(block_id: bytes) -> Job[Executed]:
+        for _ in range(1_000):
+            yield
+        return (yield from adopt(block_id))
+
+    async def run() -> int:
+        monkeypatch.setattr(machine, "adopt", slowly)
+        final = node.final_block
+        assert final is not None
+        committing = asyncio.create_task(node.application.finalise(list(final.blocks), final.proof))
+        await asyncio.sleep(0)
+        height = await node.application.maintain(lambda machine: machine.head.height)
+        await committing
+        return height
+
+    assert asyncio.run(run()) == 1
 
 
 @pytest.mark.parametrize(
