@@ -55,6 +55,8 @@ PREFIX = {
 """The human-readable prefix of each kind's text form."""
 
 
+_KIND_BYTE = [kind.to_bytes(1, "big") for kind in sorted(Kind)]
+
 AccountId = Annotated[
     bytes, msgspec.Meta(min_length=21, max_length=21, extra={"kinds": frozenset({0})})
 ]
@@ -90,7 +92,7 @@ def derive_id(
     ``ip.execute``, the indexes below it.
     """
     preimage = encode((genesis_hash, sender, lane, seq, path, n))
-    return kind.to_bytes(1, "big") + tagged_hash("id", preimage)[:20]
+    return _KIND_BYTE[kind] + tagged_hash("id", preimage)[:20]
 
 
 def address_of(public_key: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chain.block import Block
+from chain.crypto import SIGNATURE_BYTES
 from chain.errors import Rejected
 
 from .executor import Environment, Executed, Executor
@@ -48,4 +49,7 @@ class Selection:
 
 def transaction_bytes(tx: Transaction) -> int:
     """Return the bytes a transaction counts in a block, its blobs' contents included (T5)."""
-    return len(tx.raw_body) + 64 * len(tx.signatures) + sum(blob.length for blob in tx.blobs)
+    size = len(tx.raw_body) + SIGNATURE_BYTES * len(tx.signatures)
+    for blob in tx.blobs:
+        size += blob.length
+    return size

@@ -63,20 +63,17 @@ class Context:
     )
 
     def __init__(self, block: BlockContext, sender: bytes, lane: int, seq: int, index: int) -> None:
+        """``begin_message`` comes before the first rule."""
         self.block = block
         self.state = block.state
         self.sender = sender
-        self.actor = sender
         self.lane = lane
         self.seq = seq
         self.index = index
-        self.path: list[int] = [0]
         self.events: list[Event] = []
         self.deposits = 0
         self.flows: dict[bytes, int] = {}
-        self.units_left = 0
         self.units_used = 0
-        self._made = [0] * KINDS
 
     @property
     def time_ms(self) -> int:

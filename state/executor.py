@@ -196,7 +196,9 @@ class Executor:
         for module in self.registry.modules:
             state = states.pop(module.name, None)
             if module.genesis is not None:
-                module.genesis(Context(block, SYSTEM, 0, 0, 0), state)
+                ctx = Context(block, SYSTEM, 0, 0, 0)
+                ctx.begin_message(0, 0)
+                module.genesis(ctx, state)
             elif state is not None:
                 raise Rejected("genesis/NoModuleState", f"{module.name} takes no genesis state")
         if states:

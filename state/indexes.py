@@ -30,6 +30,7 @@ def block_rows(
 ) -> list[Row]:
     """Return every derived row of a block: from its transactions, their events and refusals."""
     rows: list[Row] = []
+    joined: dict[bytes, list[bytes]] = {}
     indexers = registry.indexers
     for index, tx in enumerate(transactions):
         sender = tx.body.sender
@@ -44,7 +45,12 @@ def block_rows(
             if indexer is None:
                 continue
             place = place or EventPlace(height, time_ms, index, tx.id, sender)
-            rows += [(layout.INDEX + key, value) for key, value in indexer(place, event)]
+            for key, value in indexer(place, event):
+                if value:
+                    joined.setdefault(key, []).append(value)
+                else:
+                    rows.append((layout.INDEX + key, value))
+    rows += [(layout.INDEX + key, b"".join(values)) for key, values in joined.items()]
     return rows
 
 

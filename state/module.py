@@ -122,7 +122,11 @@ Apply = Callable[[Any, Any], None]
 """``apply(context, message)``; raises ``Rejected``, and then nothing of it remains."""
 
 IndexRow = tuple[bytes, bytes | None]
-"""Key and value of a derived row (None removes it); the key begins with ``family ‖ 0x00``."""
+"""Key and value of a derived row (None removes it); the key begins with ``family ‖ 0x00``.
+
+Values that the events of one block put under one key are joined, in order: a list of what came
+with the block costs one row.
+"""
 
 
 class EventPlace(msgspec.Struct, frozen=True, gc=False):

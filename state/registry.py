@@ -59,6 +59,17 @@ class _Tally:
         self.blobs: list[Blob] = []
 
 
+class _Traits(msgspec.Struct, frozen=True, gc=False):
+    """What has to be known of a kind of message to inspect one."""
+
+    check: Check | None
+    collect: Collect | None
+    metered: bool
+    """It declares ``max_units``."""
+    nests: bool
+    """It carries other messages."""
+
+
 class Registry:
     """The active native families, ready to decode, price and dispatch their messages."""
 
@@ -76,14 +87,15 @@ class Registry:
             event: module.index for module in modules if module.index for event in module.events
         }
         self.event_union: Any = reduce(or_, self.events.values())
-        self._checks: dict[type[Message], Check | None] = {
-            kind: checker(kind) for kind in self.apply
+        self._traits = {
+            kind: _Traits(
+                checker(kind),
+                blob_collector(kind),
+                "max_units" in kind.__struct_fields__,
+                "nested" in kind.__struct_fields__,
+            )
+            for kind in self.apply
         }
-        self._blobs: dict[type[Message], Collect | None] = {
-            kind: blob_collector(kind) for kind in self.apply
-        }
-        self._nesting = {kind for kind in self.apply if "nested" in kind.__struct_fields__}
-        self._metered = {kind for kind in self.apply if "max_units" in kind.__struct_fields__}
 
     def _add(self, module: Module) -> None:
         for kind, apply in module.messages.items():
@@ -180,19 +192,17 @@ class Registry:
 
         Returns the metered units it declares.
         """
-        kind = type(message)
-        check = self._checks[kind]
-        if check is not None:
-            check(message, "")
+        traits = self._traits[type(message)]
+        if traits.check is not None:
+            traits.check(message, "")
         if depth:
-            _require_nestable(kind, depth)
-        metered: int = message.max_units if kind in self._metered else 0  # type: ignore[attr-defined]  # _metered has it
+            _require_nestable(type(message), depth)
+        metered: int = message.max_units if traits.metered else 0  # type: ignore[attr-defined]  # such kinds have it
         tally.count += 1
         tally.units += message.weight() + fees.KEY_WRITE_UNITS * message.writes() + metered
-        collect = self._blobs[kind]
-        if collect is not None:
-            collect(message, tally.blobs)
-        if kind in self._nesting:
+        if traits.collect is not None:
+            traits.collect(message, tally.blobs)
+        if traits.nests:
             for inner in self.read_nested(message):
                 metered += self._inspect_one(inner, depth + 1, tally)
         return metered

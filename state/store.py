@@ -36,7 +36,7 @@ MARKER = b"colophon store 1\n"
 
 _MIB = 1 << 20
 _OPTIONS = {
-    "write_buffer_size": 16 * _MIB,
+    "write_buffer_size": 32 * _MIB,
     "max_file_size": 16 * _MIB,
     "lru_cache_size": 64 * _MIB,
     "bloom_filter_bits": 10,
@@ -48,6 +48,9 @@ _OPTIONS = {
 
 State is read by random keys and is mostly hashes: small blocks without compression answer such a
 read in 5.7 µs instead of 9.9 (700 k keys, checksums on).
+
+State keys are random, so every full write buffer rewrites the whole level below: twice the buffer
+halves that (24 to 10 µs of the background thread for an ip.register), for 32 MiB at most.
 
 Without paranoid checks LevelDB drops the damaged part of its log and carries on without it.
 """

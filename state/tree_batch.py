@@ -189,13 +189,14 @@ class Batch:
         """
         nodes, node_at, sha = self.nodes, self._view.at, sha256
         fresh = []
+        gone = 0
         for index in places:
             node = nodes[index]
             if node is None:
                 digest = EMPTY_ROOT
+                gone += 1
             else:
                 digest = sha(node).digest()
-                self.hashes += 1
             parent = index >> LEVEL_BITS
             branch = nodes.get(parent)
             if branch is None:
@@ -204,6 +205,7 @@ class Batch:
                 assert branch is not None, "whatever has a child is a branch"
             at, end = SLOTS[index & LAST_CHILD]
             nodes[parent] = branch[:at] + digest + branch[end:]
+        self.hashes += len(places) - gone
         return fresh
 
     def _collapse(self, index: int) -> None:

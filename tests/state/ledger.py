@@ -19,12 +19,15 @@ from chain.genesis import Genesis, GenesisAccount, GenesisValidator, check_genes
 from chain.ids import NCOLO, address_of, derive_id
 from chain.params import ModuleVersion, Params
 from chain.transaction import ENVELOPE, Body, sign_body
-from state.executor import OK, Environment, Executor, Receipt
+from state import layout
+from state.executor import OK, Environment, Executed, Executor, Receipt
 from state.families import MODULES, REGISTRY
+from state.indexes import block_rows
 from state.invariants import check_state
-from state.module import EventPlace, Message, QueryContext
+from state.module import Message, QueryContext
 from state.modules.account import ACCOUNTS, balance_of, next_seq
 from state.overlay import Overlay
+from state.registry import Transaction
 
 START_MS = 1_700_000_000_000
 RICH = 10**18
@@ -129,7 +132,7 @@ class Ledger:
         self.executor.authorise_all(overlay, environment, [tx])
         executed = finish(self.executor.execute(overlay, environment, [tx]))
         self.state.apply(overlay.writes)
-        self._index(tx.id, executed.events[0])
+        self._index(tx, executed)
         receipt: Receipt[Any] = msgspec.msgpack.Decoder(Receipt[REGISTRY.event_union]).decode(
             executed.receipts[0]
         )
@@ -139,12 +142,12 @@ class Ledger:
             check_state(REGISTRY, self.state)
         return receipt
 
-    def _index(self, tx_id: bytes, events: list[Any]) -> None:
-        place = EventPlace(self.height, self.now_ms, 0, tx_id, b"")
-        for event in events:
-            for module in MODULES:
-                if module.index is not None:
-                    self.index.apply(dict(module.index(place, event)))
+    def _index(self, tx: Transaction, executed: Executed) -> None:
+        rows = block_rows(
+            REGISTRY, self.height, self.now_ms, [tx], executed.events, executed.refusals
+        )
+        letter = layout.INDEX
+        self.index.apply({key[len(letter) :]: row for key, row in rows if key[:1] == letter})
 
     def ok(self, who: int, *messages: Message, **changes: Any) -> Receipt[Any]:
         """Send and require success."""

@@ -9,7 +9,7 @@ import msgspec
 
 from chain.codec import U32, U64, Hash, Record
 from chain.fields import Blob
-from chain.ids import Holder, IpId
+from chain.ids import ID_BYTES, Holder, IpId
 
 from ...module import Event, EventPlace, IndexRow, QueryContext
 from . import messages as m
@@ -34,6 +34,7 @@ Limit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)]
 
 BY_OWNER = b"ip\0o"
 BY_KIND = b"ip\0k"
+"""One row for each kind and block: the ids registered in it, in order."""
 
 
 class IpView(Record):
@@ -130,9 +131,9 @@ def list_ips(
     cursor: IpId | None = None,
     limit: Limit = 50,
 ) -> IpPage:
-    """Return IP assets, all or of one owner or of one kind, in the order of their ids."""
+    """Return IP assets, all or of one owner by id, or of one kind, oldest first."""
     found: list[IpView] = []
-    for ip in _candidates(query, owner, kind, cursor or b""):
+    for ip in _candidates(query, owner, kind, cursor):
         row = IPS.get(query.state, ip)
         if row is None or (kind is not None and row.kind != kind):
             continue
@@ -143,15 +144,34 @@ def list_ips(
 
 
 def _candidates(
-    query: QueryContext, owner: bytes | None, kind: int | None, cursor: bytes
+    query: QueryContext, owner: bytes | None, kind: IpKind | None, cursor: bytes | None
 ) -> Iterator[bytes]:
-    if owner is None and kind is None:
-        for key, _ in IPS.scan(query.state, start=cursor):
+    """Yield what may be listed, from ``cursor`` on."""
+    if owner is not None:
+        prefix = BY_OWNER + owner
+        for key, _ in query.index.scan(prefix + (cursor or b""), prefix + b"\xff" * 22):
+            yield key[len(prefix) :]
+    elif kind is not None:
+        yield from _of_kind(query, kind, cursor)
+    else:
+        for key, _ in IPS.scan(query.state, start=cursor or b""):
             yield key
-        return
-    prefix = BY_OWNER + owner if owner is not None else BY_KIND + bytes((kind or 0,))
-    for key, _ in query.index.scan(prefix + cursor, prefix + b"\xff" * 22):
-        yield key[len(prefix) :]
+
+
+def _of_kind(query: QueryContext, kind: IpKind, cursor: bytes | None) -> Iterator[bytes]:
+    since = 0 if cursor is None else require_registered(query.state, cursor).registered_ms
+    waiting = cursor is not None
+    rows_of_kind = query.index.scan(_kind_key(kind, since), BY_KIND + bytes((kind + 1,)))
+    for _, joined in rows_of_kind:
+        for at in range(0, len(joined), ID_BYTES):
+            ip = joined[at : at + ID_BYTES]
+            waiting = waiting and ip != cursor
+            if not waiting:
+                yield ip
+
+
+def _kind_key(kind: int, time_ms: int) -> bytes:
+    return BY_KIND + bytes((kind,)) + time_ms.to_bytes(8, "big")
 
 
 def by_content(query: QueryContext, *, hash: Hash) -> list[PlaceView]:
@@ -194,7 +214,7 @@ def index(place: EventPlace, event: Event) -> Iterator[IndexRow]:
     """Derived rows: IP by owner and by kind."""
     if isinstance(event, m.Registered):
         yield BY_OWNER + event.owner + event.ip, b""
-        yield BY_KIND + bytes((event.kind,)) + event.ip, b""
+        yield _kind_key(event.kind, place.time_ms), event.ip
     elif isinstance(event, m.Transferred):
         yield BY_OWNER + event.owner + event.ip, None
         yield BY_OWNER + event.to + event.ip, b""

@@ -82,6 +82,7 @@ class World:
         )
         context = Context(block, sender, 0, self.sent, 0)
         context.begin_message(0, 0)
+        context.begin_message(0, 0)
         context.actor = actor or sender
         self.sent += 1
         decoded = REGISTRY.message.decode(encode(message))

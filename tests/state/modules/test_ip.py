@@ -145,7 +145,30 @@ def test_lists_follow_owner_and_kind() -> None:
 
     assert {view.ip for view in both.items} == {mine, yours} and none.items == []
     assert {view.ip for view in [*page.items, *rest.items]} == {mine, yours}
-    assert len(kinds.items) == 2
+    assert [view.ip for view in kinds.items] == [mine, yours]
+
+
+def test_a_kind_is_listed_oldest_first_page_by_page() -> None:
+    """Several of one block stand in one row; a page may end and begin in its middle."""
+    net = Assets()
+    kind = asset.IpKind.TEXT
+    made = []
+    for block in range(3):
+        contents = range(3 * block + 1, 3 * block + 4)
+        made += [net.next_id(Kind.IP, 0, [index]) for index in range(3)]
+        hashes = [content.to_bytes(32, "big") for content in contents]
+        net.ok(0, *(m.Register(kind, content_hash) for content_hash in hashes))
+    net.ok(0, m.Register(asset.IpKind.MODEL, bytes(31) + b"\xff"))
+
+    listed, cursor = [], None
+    for _ in range(5):
+        page = queries.list_ips(net.query, kind=kind, cursor=cursor, limit=2)
+        listed += [view.ip for view in page.items]
+        cursor = page.cursor
+
+    assert listed == made and cursor is None
+    with pytest.raises(Rejected, match="no IP"):
+        queries.list_ips(net.query, kind=kind, cursor=bytes((2,)) * 21)
 
 
 # --- first place ------------------------------------------------------------------------------
