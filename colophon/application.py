@@ -26,6 +26,7 @@ from state.executor import Executed
 from state.machine import StateMachine
 from state.queries import ChainReader
 from state.registry import Transaction
+from state.store import Batch
 
 from .clock import Clock
 from .config import MempoolSection
@@ -198,7 +199,7 @@ class NodeApplication:
         """Make finalised, executed blocks durable and adopt them, at once (catch-up, tests)."""
         for block, its_proof in _with_proofs(blocks, proof):
             candidate = self._candidate(block)
-            self.machine.write(self._rows(candidate, its_proof))
+            self.machine.write(finish(self._batch(candidate, its_proof)))
             executed = finish(self.machine.adopt(block.id))
             self._adopted(block, candidate.transactions, executed)
 
@@ -216,9 +217,9 @@ class NodeApplication:
         loop = asyncio.get_running_loop()
         for block, its_proof in _with_proofs(blocks, proof):
             candidate = self._candidate(block)
-            rows = self._rows(candidate, its_proof)
             async with self._head_moves:
-                await loop.run_in_executor(self._disk, self.machine.write, rows)
+                batch = await run_steps(self._batch(candidate, its_proof))
+                await loop.run_in_executor(self._disk, self.machine.write, batch)
                 executed = await run_steps(self.machine.adopt(block.id))
             self._adopted(block, candidate.transactions, executed)
         last = blocks[-1].header
@@ -231,14 +232,14 @@ class NodeApplication:
         assert candidate is not None, "a final block was executed before"
         return candidate
 
-    def _rows(self, candidate: Candidate, proof: FinalityProof) -> list[tuple[bytes, bytes | None]]:
+    def _batch(self, candidate: Candidate, proof: FinalityProof) -> Job[Batch]:
         attachments = self._attachments.get(candidate.block.id, [])
         blobs = [
             (blob.hash, attachment.salt + attachment.data)
             for tx, given in zip(candidate.transactions, attachments, strict=False)
             for blob, attachment in zip(dict.fromkeys(tx.blobs), given, strict=True)
         ]
-        return self.machine.commit_rows(candidate.block.id, proof, blobs)
+        return self.machine.commit_batch(candidate.block.id, proof, blobs)
 
     def _adopted(self, block: Block, transactions: list[Transaction], executed: Executed) -> None:
         self._attachments = {

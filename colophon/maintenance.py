@@ -94,8 +94,9 @@ def reindex(machine: StateMachine, arguments: dict[str, Any]) -> dict[str, Any]:
         transactions = [machine.read_transaction(signed) for signed in block.body.transactions]
         events = [receipt.events for receipt in reader.receipts(height)]
         rows = block_rows(machine.registry, height, block.header.time_ms, transactions, events, {})
-        machine.store.write(rows, sync=False)
-        made += len(rows)
+        batch = machine.store.batch(sync=False)
+        made += batch.add(rows)
+        batch.write()
     machine.store.write([], sync=True)
     return {"dropped": dropped, "made": made}
 

@@ -27,6 +27,9 @@ CHUNK_OF_MANY = 512
 INLINE_MAX = 32
 """Fewer signatures than this are verified where they are: about 1 ms."""
 
+NICENESS = 5
+"""The loop goes first: with all cores busy it waited 12 µs a transaction for one, so 7 µs."""
+
 Item = bytes
 """Public key ‖ 32-byte message ‖ signature: one string crosses to a worker faster than three."""
 
@@ -38,9 +41,10 @@ ITEM_BYTES = _SIGNATURE_AT + SIGNATURE_BYTES
 def items_of(tx: Transaction) -> list[Item]:
     """Return what has to be verified for a transaction (T2)."""
     digest = signing_hash(tx.raw_body)
-    return [
-        key + digest + signature for key, signature in zip(tx.body.keys, tx.signatures, strict=True)
-    ]
+    keys, signatures = tx.body.keys, tx.signatures
+    if len(keys) == 1:
+        return [keys[0] + digest + signatures[0]]
+    return [key + digest + signature for key, signature in zip(keys, signatures, strict=True)]
 
 
 def verify_items(packed: bytes) -> list[bool]:
@@ -70,7 +74,9 @@ class SignatureWorkers:
         self._pool = None
         if workers:
             context = multiprocessing.get_context("forkserver")
-            self._pool = ProcessPoolExecutor(max_workers=workers, mp_context=context)
+            self._pool = ProcessPoolExecutor(
+                max_workers=workers, mp_context=context, initializer=os.nice, initargs=(NICENESS,)
+            )
 
     def submit(self, items: list[Item]) -> Future[list[bool]]:
         """Verify a chunk; the future is done at once where there are no workers."""
@@ -81,9 +87,11 @@ class SignatureWorkers:
         done.set_result(verify_items(packed))
         return done
 
-    def submit_all(self, items: Iterable[Item]) -> list[Future[list[bool]]]:
-        """Verify any number of items in large chunks."""
-        waiting = list(items)
+    def submit_all(self, transactions: Iterable[Transaction]) -> list[Future[list[bool]]]:
+        """Verify what many transactions need, in large chunks."""
+        waiting: list[Item] = []
+        for tx in transactions:
+            waiting += items_of(tx)
         return [
             self.submit(waiting[start : start + CHUNK_OF_MANY])
             for start in range(0, len(waiting), CHUNK_OF_MANY)

@@ -5,7 +5,7 @@ Written in the same batch as the block they come from; nothing under the root de
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -27,18 +27,17 @@ def block_rows(
     transactions: list[Transaction],
     events: list[list[Event]],
     refusals: Mapping[int, Rejected],
-) -> list[Row]:
-    """Return every derived row of a block: from its transactions, their events and refusals."""
-    rows: list[Row] = []
+) -> Iterator[Row]:
+    """Yield every derived row of a block: from its transactions, their events and refusals."""
     joined: dict[bytes, list[bytes]] = {}
     indexers = registry.indexers
     for index, tx in enumerate(transactions):
         sender = tx.body.sender
-        rows.append((layout.TX_PLACE + tx.id, layout.encode_place(height, index)))
-        rows.append((layout.account_tx_key(sender, height, index), tx.id))
+        yield layout.TX_PLACE + tx.id, layout.encode_place(height, index)
+        yield layout.account_tx_key(sender, height, index), tx.id
         refusal = refusals.get(index)
         if refusal is not None:
-            rows.append((layout.FAILURE + tx.id, encode_failure(refusal)))
+            yield layout.FAILURE + tx.id, encode_failure(refusal)
         place = None
         for event in events[index]:
             indexer = indexers.get(type(event))
@@ -49,9 +48,9 @@ def block_rows(
                 if value:
                     joined.setdefault(key, []).append(value)
                 else:
-                    rows.append((layout.INDEX + key, value))
-    rows += [(layout.INDEX + key, b"".join(values)) for key, values in joined.items()]
-    return rows
+                    yield layout.INDEX + key, value
+    for key, values in joined.items():
+        yield layout.INDEX + key, b"".join(values)
 
 
 def encode_failure(refusal: Rejected) -> bytes:

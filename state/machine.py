@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import chain, islice
 
 from chain.application import Derived, Job, Placement, finish, make_filler, make_header
 from chain.block import Block, Body
@@ -33,8 +34,11 @@ from .modules.account import ACCOUNTS, Account, balance_of, next_seq
 from .opening import head_row, open_database
 from .overlay import Overlay, Writes
 from .registry import Registry, Transaction
-from .store import KeyValueStore
+from .store import Batch, KeyValueStore
 from .tree import Tree, TreeDiff, prove, update, update_in_slices
+
+STEP_ROWS = 1_000
+"""Rows put into a batch between two yields: 1-2 ms."""
 
 DEPTH_MAX = 64
 """Un-finalised blocks held; leaders stop filling blocks at 8, so this is never met in order."""
@@ -269,10 +273,10 @@ class StateMachine:
 
     # --- finality -----------------------------------------------------------------------------
 
-    def commit_rows(
+    def commit_batch(
         self, block_id: bytes, proof: FinalityProof, blobs: Iterable[tuple[bytes, bytes]] = ()
-    ) -> list[tuple[bytes, bytes | None]]:
-        """Return the one batch that makes an executed child of the head final.
+    ) -> Job[Batch]:
+        """Make the one batch that makes an executed child of the head final.
 
         State, block, proof, receipts, indexes, blobs and the new head stand in it together, so
         there is never half a height on disk.
@@ -285,39 +289,25 @@ class StateMachine:
             or candidate.block.header.parent_id != (self.head.block_id)
         ):
             raise Misuse("only an executed child of the head can be committed")
-        block = candidate.block
-        rows: list[tuple[bytes, bytes | None]] = [
-            (layout.STATE + key, value) for key, value in candidate.overlay.writes.items()
-        ]
-        height = tip.height
-        stored = layout.StoredBlock(encode(block.header), encode(block.body))
-        rows.append((layout.height_key(layout.BLOCK, height), encode(stored)))
-        rows.append((layout.height_key(layout.PROOF, height), encode(proof)))
-        rows.append(
-            (
-                layout.height_key(layout.RECEIPTS, height),
-                encode(layout.StoredReceipts(executed.receipts)),
-            )
-        )
-        rows.append((layout.HEIGHT_OF + block_id, height.to_bytes(8, "big")))
-        rows.extend(
+        rows = chain(
+            ((layout.STATE + key, value) for key, value in candidate.overlay.writes.items()),
+            _history_rows(candidate.block, proof, executed, tip.height),
             block_rows(
-                self.registry,
-                height,
-                tip.time_ms,
-                candidate.transactions,
-                executed.events,
+                self.registry, tip.height, tip.time_ms, candidate.transactions, executed.events,
                 executed.refusals,
-            )
-        )
-        rows.extend((layout.BLOB + digest, content) for digest, content in blobs)
-        rows.append((layout.META_HEAD, encode(head_row(tip))))
-        return rows
+            ),
+            ((layout.BLOB + digest, content) for digest, content in blobs),
+            [(layout.META_HEAD, encode(head_row(tip)))],
+        )  # fmt: skip
+        batch = self.store.batch(sync=True)
+        while batch.add(islice(rows, STEP_ROWS)) == STEP_ROWS:
+            yield
+        return batch
 
-    def write(self, rows: list[tuple[bytes, bytes | None]]) -> None:
-        """Write a batch made by ``commit_rows``, durably. May run in a thread: it stays in C."""
+    def write(self, batch: Batch) -> None:
+        """Write a batch of ``commit_batch``, durably; in a thread, where it stays in C."""
         self._before_write = self.store.snapshot()
-        self.store.write(rows, sync=True)
+        batch.write()
 
     def adopt(self, block_id: bytes) -> Job[Executed]:
         """Make a block whose batch is written the head; drop what can no longer be final.
@@ -359,7 +349,7 @@ class StateMachine:
 
     def commit(self, block_id: bytes, proof: FinalityProof) -> Executed:
         """Write and adopt a block at once (catch-up, tests, benchmarks)."""
-        self.write(self.commit_rows(block_id, proof))
+        self.write(finish(self.commit_batch(block_id, proof)))
         return finish(self.adopt(block_id))
 
     def prove_before_head(self, key: bytes) -> tuple[bytes | None, StateProof]:
@@ -381,3 +371,14 @@ class StateMachine:
         Nothing can be proved until the next block is final.
         """
         self._before_head = self._before_write = None
+
+
+def _history_rows(
+    block: Block, proof: FinalityProof, executed: Executed, height: int
+) -> Iterator[tuple[bytes, bytes]]:
+    stored = layout.StoredBlock(encode(block.header), encode(block.body))
+    yield layout.height_key(layout.BLOCK, height), encode(stored)
+    yield layout.height_key(layout.PROOF, height), encode(proof)
+    receipts = layout.StoredReceipts(executed.receipts)
+    yield layout.height_key(layout.RECEIPTS, height), encode(receipts)
+    yield layout.HEIGHT_OF + block.id, height.to_bytes(8, "big")

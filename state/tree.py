@@ -9,13 +9,13 @@ and values. ``tree_nodes`` tells what a node is, ``tree_batch`` how a batch beco
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from chain.errors import Misuse
 from chain.hashing import EMPTY_ROOT
 from chain.state_proof import HASH_BYTES, LeafEntry, StateProof, state_path
 
-from .tree_batch import Batch, slices
+from .tree_batch import Batch
 from .tree_nodes import Nodes, NodeTable, hash_entries
 
 SLICE_KEYS = 250
@@ -103,8 +103,9 @@ class Tree:
             raise Misuse("only a diff that stands directly on a merged tree can be merged")
         diff._parent = None
         self._tip = diff
-        for nodes in slices(list(diff._nodes.items()), slice_nodes):
-            self._nodes.apply(nodes)
+        nodes = iter(diff._nodes.items())
+        for _ in range(0, len(diff._nodes), slice_nodes):
+            self._nodes.apply(islice(nodes, slice_nodes))
             yield
         diff._nodes = {}
 

@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
+from itertools import islice
 from typing import TypeVar
 
 from chain.hashing import EMPTY_ROOT
@@ -69,8 +70,9 @@ class Batch:
         self, changes: Mapping[bytes, bytes | None], slice_keys: int
     ) -> Generator[None, None, None]:
         """Apply ``changes`` (None: delete); yields after every ``slice_keys`` keys or nodes."""
-        for part in slices(list(changes.items()), slice_keys):
-            self._change(part)
+        items = iter(changes.items())
+        for _ in range(0, len(changes), slice_keys):
+            self._change(islice(items, slice_keys))
             yield
         yield from self._hash(slice_keys)
 

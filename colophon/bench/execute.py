@@ -26,7 +26,7 @@ from chain.ids import NCOLO, address_of
 from chain.params import ModuleVersion, Params
 from chain.transaction import ENVELOPE, Body, sign_body
 from colophon.memory import settle
-from colophon.signatures import SignatureWorkers, default_workers, items_of
+from colophon.signatures import SignatureWorkers, default_workers
 from state import layout
 from state.families import MODULES, REGISTRY
 from state.machine import StateMachine
@@ -170,8 +170,7 @@ class _Setup:
                 transactions = [
                     REGISTRY.read(*_split(raw), self.machine.genesis_hash) for raw in envelopes
                 ]
-                items = (item for tx in transactions for item in items_of(tx))
-                waiting.append((transactions, self.workers.submit_all(items)))
+                waiting.append((transactions, self.workers.submit_all(transactions)))
             if len(waiting) > AHEAD or not envelopes:
                 if not waiting:
                     continue
@@ -202,8 +201,8 @@ class _Setup:
             raise AssertionError(str(next(iter(executed.refusals.values()))))
         self._commit_written()
         proof = FinalityProof(_certificate(block.id), [block.header])
-        rows = self.machine.commit_rows(block.id, proof)
-        self._writing = (block.id, self._disk.submit(self.machine.write, rows))
+        batch = finish(self.machine.commit_batch(block.id, proof))
+        self._writing = (block.id, self._disk.submit(self.machine.write, batch))
         self._tip = block.id
 
     def _commit_written(self) -> None:

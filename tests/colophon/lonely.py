@@ -39,7 +39,8 @@ from consensus.timers import Timer
 from state.families import REGISTRY
 from state.machine import StateMachine
 from state.modules.bank import Send
-from state.store import MemoryStore, Put
+from state.store import Put
+from tests.state.memory_store import MemoryStore
 
 VALIDATOR = SigningKey(b"\1" * 32)
 SENDER = SigningKey(b"\2" * 32)

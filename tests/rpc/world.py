@@ -42,7 +42,7 @@ from state.modules.royalty.messages import Pay
 from state.modules.royalty.shares import Policy
 from state.queries import ChainReader, NotFound
 from state.registry import Transaction
-from state.store import MemoryStore
+from tests.state.memory_store import MemoryStore
 
 START_MS = 1_700_000_000_000
 POOL_MAX = 50
@@ -124,7 +124,7 @@ class World:
             for blob, item in zip(dict.fromkeys(tx.blobs), attachments, strict=True)
         ]
         proof = FinalityProof(certificate, [block.header])
-        self.machine.write(self.machine.commit_rows(block.id, proof, blobs))
+        self.machine.write(finish(self.machine.commit_batch(block.id, proof, blobs)))
         executed = finish(self.machine.adopt(block.id))
         header = block.header
         final = FinalBlock(

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
-from state.store import MemoryStore, Pair, Put, Reader
+from state.store import Batch as StoreBatch
+from state.store import Pair, Put, Reader
+from tests.state.memory_store import CollectedBatch, MemoryStore
 
 
 class SimulatedCrash(Exception):
@@ -69,6 +72,10 @@ class FaultyStore:
         """Return the value of ``key``, or None."""
         self._require_power()
         return self._values.get(key)
+
+    def batch(self, *, sync: bool) -> StoreBatch:
+        """Return an empty batch."""
+        return CollectedBatch(partial(self.write, sync=sync))
 
     def write(self, puts: Iterable[Put], *, sync: bool) -> None:
         """Record and apply one batch, or crash as planned."""

@@ -35,7 +35,7 @@ from state.modules.ip.messages import Register
 from state.queries import ChainReader
 from state.registry import Registry, Transaction
 from state.row_cache import RowCache
-from state.store import MemoryStore
+from tests.state.memory_store import MemoryStore
 from tests.state.root_checker import state_root
 
 KEY = SigningKey(b"\5" * 32)
@@ -178,7 +178,7 @@ def test_only_an_executed_child_of_the_head_can_be_committed() -> None:
     world.machine.authorise(first, [])
 
     with pytest.raises(Misuse):
-        world.machine.commit_rows(first.id, world.proof(first))
+        finish(world.machine.commit_batch(first.id, world.proof(first)))
 
 
 def test_a_restart_finds_the_same_state_and_refuses_another_network() -> None:

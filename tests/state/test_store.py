@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 import state.store
 from chain.errors import Corruption, Rejected
-from state.store import MARKER, MARKER_NAME, KeyValueStore, MemoryStore, Put, Store, prefix_end
+from state.store import MARKER, MARKER_NAME, KeyValueStore, Put, Store, prefix_end
 from tests.state.faulty_store import Crash, FaultyStore, SimulatedCrash
+from tests.state.memory_store import MemoryStore
 
 short = st.binary(max_size=2)
 batches = st.lists(st.lists(st.tuples(short, st.none() | short), max_size=6), max_size=8)
