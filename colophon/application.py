@@ -20,7 +20,7 @@ from chain.header import KIND_FILLER, epoch_of
 from chain.transaction import ENVELOPE, Attachment, check_attachments
 from consensus.assembly import Assembly, ExecutionRate
 from consensus.events import EpochStart, Head
-from consensus.mempool import Lane, Mempool, Used
+from consensus.mempool import Lane, Mempool, Used, Waiting
 from state.candidate import Candidate
 from state.executor import Executed
 from state.machine import StateMachine
@@ -93,6 +93,28 @@ class NodeApplication:
     def set_aside(self, tx_id: bytes) -> None:
         """Keep a transaction that met a bug out of own blocks (C4)."""
         self.pool.set_aside(tx_id)
+
+    def admit(self, tx: Transaction, envelope: bytes) -> list[bytes]:
+        """Put a transaction, its signatures verified, into the pool; return who left for it (C16).
+
+        Raises ``Rejected`` with a ``pool/…`` code; then the pool is as it was.
+        """
+        body = tx.body
+        waiting = Waiting(
+            id=tx.id,
+            raw=envelope,
+            sender=body.sender,
+            sponsor=body.sponsor,
+            lane=body.lane,
+            seq=body.seq,
+            units=tx.units,
+            max_fee=int.from_bytes(body.max_fee, "big"),
+            tip=int.from_bytes(body.tip, "big"),
+            valid_until=body.valid_until,
+        )
+        leaving = self.pool.add(waiting, self._clock.now_ms(), self._clock.wall_ms())
+        self.pool_transactions[tx.id] = tx
+        return leaving
 
     # --- building -----------------------------------------------------------------------------
 

@@ -18,7 +18,6 @@ from chain.ids import address_of
 from chain.transaction import ENVELOPE, check_attachments
 from colophon.version import VERSION
 from consensus.events import EpochStart, Head
-from consensus.mempool import Waiting
 from rpc.backend import (
     Busy,
     FeeView,
@@ -202,23 +201,8 @@ class NodeBackend:
         require_keys(tx.body.sender, account, tx.body.keys)
 
     def _add(self, tx: Transaction, envelope: bytes) -> None:
-        body = tx.body
-        waiting = Waiting(
-            id=tx.id,
-            raw=envelope,
-            sender=body.sender,
-            sponsor=body.sponsor,
-            lane=body.lane,
-            seq=body.seq,
-            units=tx.units,
-            max_fee=int.from_bytes(body.max_fee, "big"),
-            tip=int.from_bytes(body.tip, "big"),
-            valid_until=body.valid_until,
-        )
         try:
-            leaving = self._application.pool.add(
-                waiting, self._clock.now_ms(), self._clock.wall_ms()
-            )
+            leaving = self._application.admit(tx, envelope)
         except Rejected as refusal:
             if refusal.code == "pool/Full":
                 raise Busy(refusal.code, refusal.message, retry_after_ms=RETRY_AFTER_MS) from None
@@ -226,7 +210,6 @@ class NodeBackend:
         for tx_id in leaving:
             self._leave(tx_id, "replaced")
         self._gone.pop(tx.id, None)
-        self._application.pool_transactions[tx.id] = tx
         self._host.set_available(True)
 
     def _leave(self, tx_id: bytes, how: str) -> None:

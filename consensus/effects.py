@@ -23,7 +23,7 @@ The contract
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from chain.application import Placement
 from chain.block import Block
@@ -37,8 +37,7 @@ from .messages import BlockRequest, Message, ViewRequest
 from .timers import Timer
 
 
-@dataclass(frozen=True, slots=True)
-class Persist:
+class Persist(msgspec.Struct, frozen=True):
     """Append records to the journal; see the contract."""
 
     records: tuple[JournalRecord, ...]
@@ -47,23 +46,20 @@ class Persist:
     """For ``Durable``; 0 if ``sync`` is False."""
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """Send to one peer; if it is gone, drop it."""
 
     peer: Peer
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Broadcast:
+class Broadcast(msgspec.Struct, frozen=True):
     """Send to every validator and every follower that is connected."""
 
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """Ask one peer; ``member`` is the best first address, ``attempt`` counts from 0."""
 
     message: ViewRequest | BlockRequest
@@ -71,23 +67,20 @@ class Request:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class SetTimer:
+class SetTimer(msgspec.Struct, frozen=True):
     """Fire ``timer`` at ``deadline_ms``; replaces the one that was set."""
 
     timer: Timer
     deadline_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class CancelTimer:
+class CancelTimer(msgspec.Struct, frozen=True):
     """Forget a timer."""
 
     timer: Timer
 
 
-@dataclass(frozen=True, slots=True)
-class Build:
+class Build(msgspec.Struct, frozen=True):
     """Make the block of my view; answered by ``Built`` or ``BuildFailed``."""
 
     placement: Placement
@@ -95,52 +88,45 @@ class Build:
     """No transactions and no evidence: a filler, or too much is un-finalised (C12)."""
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyBlock:
+class VerifyBlock(msgspec.Struct, frozen=True):
     """Structure and authorise on the executed parent; answered by ``BlockVerified``."""
 
     block: Block
     attachments: list[list[Attachment]]
 
 
-@dataclass(frozen=True, slots=True)
-class Certify:
+class Certify(msgspec.Struct, frozen=True):
     """Execute on the executed parent; answered by ``Certified`` or ``CertifyFailed``."""
 
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
-class StopCertify:
+class StopCertify(msgspec.Struct, frozen=True):
     """Stop executing this block if that still runs; a finished execution is kept (C4)."""
 
     block_id: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Finalize:
+class Finalize(msgspec.Struct, frozen=True):
     """These blocks are final, ascending, without fillers; ``proof`` is of the last (C7)."""
 
     blocks: tuple[Block, ...]
     proof: FinalityProof
 
 
-@dataclass(frozen=True, slots=True)
-class SetAside:
+class SetAside(msgspec.Struct, frozen=True):
     """Keep this transaction out of my own blocks: executing it met a bug (C4)."""
 
     tx_id: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ReportEvidence:
+class ReportEvidence(msgspec.Struct, frozen=True):
     """A member signed what no honest member signs."""
 
     evidence: Evidence
 
 
-@dataclass(frozen=True, slots=True)
-class Blame:
+class Blame(msgspec.Struct, frozen=True):
     """A peer sent what no honest node sends; ``code`` says what."""
 
     peer: Peer
@@ -148,16 +134,14 @@ class Blame:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sync:
+class Sync(msgspec.Struct, frozen=True):
     """I am too far behind for single blocks: fetch ranges; answered by ``Synced`` (C18)."""
 
     height: int
     """At least this height is final: proved, not claimed."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProveEpochEnd:
+class ProveEpochEnd(msgspec.Struct, frozen=True):
     """Send the peer ``EpochEnded`` with the store's proof of that epoch's last block (C10).
 
     If the store does not have it yet, drop this; the peer will be heard again.
@@ -167,16 +151,14 @@ class ProveEpochEnd:
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class Forget:
+class Forget(msgspec.Struct, frozen=True):
     """Journal segments wholly below this view of this epoch may go (J6)."""
 
     epoch: int
     view: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True):
     """The node must stop with this sentence and keep its data."""
 
     reason: str

@@ -6,7 +6,7 @@ Each event carries the time it happened at: ``now_ms`` is the host's monotonic c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from chain.application import Built as BuiltBlock
 from chain.certificate import Certificate
@@ -22,16 +22,14 @@ Peer = bytes
 """A peer's identity as the host knows it; opaque here."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, kw_only=True):
     """What all events have in common."""
 
     now_ms: int
     wall_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochStart:
+class EpochStart(msgspec.Struct, frozen=True, kw_only=True):
     """Where an epoch begins (C11)."""
 
     epoch: int
@@ -46,8 +44,7 @@ class EpochStart:
     """Whether the base block carried transactions: then its child is not delayed (C13)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class Head(msgspec.Struct, frozen=True, kw_only=True):
     """The newest committed block, unless that is the epoch's base."""
 
     header: Header
@@ -56,8 +53,7 @@ class Head:
     has_transactions: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Started(Event):
+class Started(Event, frozen=True, kw_only=True):
     """First event: everything that was known before the process started (C15)."""
 
     epoch: EpochStart
@@ -68,90 +64,78 @@ class Started(Event):
     """The guard or the operator says that promises may be missing: quarantine."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageReceived(Event):
+class MessageReceived(Event, frozen=True, kw_only=True):
     """A peer sent a message that decoded."""
 
     peer: Peer
     message: Message
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimerFired(Event):
+class TimerFired(Event, frozen=True, kw_only=True):
     """A timer's deadline has come; early, late and repeated firing is harmless."""
 
     timer: Timer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Durable(Event):
+class Durable(Event, frozen=True, kw_only=True):
     """The records of ``Persist(token)`` are on disk, with everything persisted before."""
 
     token: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Built(Event):
+class Built(Event, frozen=True, kw_only=True):
     """The block that ``Build`` asked for."""
 
     view: int
     built: BuiltBlock
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildFailed(Event):
+class BuildFailed(Event, frozen=True, kw_only=True):
     """The application could not build; ``tx_id`` as in ``CertifyFailed``."""
 
     view: int
     tx_id: bytes | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockVerified(Event):
+class BlockVerified(Event, frozen=True, kw_only=True):
     """Verdict on ``VerifyBlock``: ``refusal`` is None for a valid block."""
 
     block_id: bytes
     refusal: Rejected | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Certified(Event):
+class Certified(Event, frozen=True, kw_only=True):
     """``Certify`` is done: the block is verified and executed."""
 
     block_id: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertifyFailed(Event):
+class CertifyFailed(Event, frozen=True, kw_only=True):
     """``Certify`` failed and was undone; ``tx_id`` names the transaction at fault, if one is."""
 
     block_id: bytes
     tx_id: bytes | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Committed(Event):
+class Committed(Event, frozen=True, kw_only=True):
     """The blocks of a ``Finalize`` up to this one are executed and in the store."""
 
     block_id: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochOpened(Event):
+class EpochOpened(Event, frozen=True, kw_only=True):
     """The last block of an epoch is committed and the next committee known (C11)."""
 
     epoch: EpochStart
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransactionsAvailable(Event):
+class TransactionsAvailable(Event, frozen=True, kw_only=True):
     """Whether the pool holds a transaction that the next block could take; sent on change."""
 
     available: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Synced(Event):
+class Synced(Event, frozen=True, kw_only=True):
     """Catch-up ended: ``head`` is committed, in ``epoch`` (C18); None if nothing was gained."""
 
     epoch: EpochStart

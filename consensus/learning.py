@@ -93,7 +93,7 @@ def require_parent_certificate(shared: Shared, header: Header, body: Body) -> No
         raise Rejected("block/ParentCertificate", "the certificate is of another block")
     if certificate.kind == VoteKind.NULLIFY:
         raise Rejected("block/ParentCertificate", "the certificate is no notarization")
-    if certificate.view < shared.finalised_view - VIEWS_KEPT:
+    if certificate.view < shared.head.view - VIEWS_KEPT:
         raise Rejected("block/Stale", "the parent lies far below what is final")
     learn_certificate(shared, certificate)
 

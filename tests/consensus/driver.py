@@ -37,17 +37,8 @@ from consensus.messages import (
 )
 from consensus.shared import Settings
 from consensus.timers import Timer
-
-from .cluster import (
-    GENESIS_HASH,
-    GENESIS_TIME_MS,
-    PARAMS,
-    Application,
-    fake_sign,
-    fake_verify,
-    key_of,
-    make_committee,
-)
+from tests.simulation.application import GENESIS_HASH, GENESIS_TIME_MS, PARAMS, Application
+from tests.simulation.keys import fake_sign, fake_verify, key_of, make_committee
 
 E = TypeVar("E")
 PEER = b"peer"

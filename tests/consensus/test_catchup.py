@@ -17,8 +17,9 @@ from consensus.catchup import (
     next_range,
 )
 from consensus.messages import RANGE_BLOCKS_MAX, RangeAnswer, RangeRequest
-
-from .cluster import GENESIS_HASH, GENESIS_TIME_MS, PARAMS, Cluster, fake_verify
+from tests.simulation.application import GENESIS_HASH, GENESIS_TIME_MS, PARAMS
+from tests.simulation.cluster import Cluster
+from tests.simulation.keys import fake_verify
 
 LENGTH = 12
 BASE = Base(GENESIS_HASH, 0, GENESIS_TIME_MS)

@@ -13,8 +13,9 @@ from chain.header import KIND_FILLER
 from chain.vote import VoteKind
 from consensus.messages import CertificateMessage, Message, ProposalMessage, VoteMessage
 from consensus.shared import Mode
-
-from .cluster import PARAMS, Cluster, Delays
+from tests.simulation.application import PARAMS
+from tests.simulation.cluster import Cluster
+from tests.simulation.node import Delays
 
 
 def params(**changes: object) -> object:
@@ -225,6 +226,7 @@ def test_an_old_journal_stops_the_start() -> None:
     cluster.run_to_height(8, limit_ms=20_000)
     cluster.crash(node)
     node.synced = older
+    node.guard = None  # else it would say so before any peer is asked
     node.app.blocks = node.app.blocks[:3]
     node.app.headers = {block.id: block.header for block in node.app.blocks}
 

@@ -48,8 +48,8 @@ from consensus.messages import (
 )
 from consensus.shared import Mode
 from consensus.timers import Timer
+from tests.simulation.application import GENESIS_TIME_MS, PARAMS
 
-from .cluster import GENESIS_TIME_MS, PARAMS
 from .driver import PEER, Driver, of, spoil, synced
 
 NOTARIZE, NULLIFY, FINALIZE = VoteKind.NOTARIZE, VoteKind.NULLIFY, VoteKind.FINALIZE

@@ -1,0 +1,383 @@
+"""Bugs to be planted in consensus; the simulator has to find each of them.
+
+A mutant is a list of edits of source text, made while the module is being imported; so it must be
+planted before anything of ours is. This file therefore imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import ModuleType
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Replace ``old``, which must stand in the module exactly once, by ``new``."""
+
+    module: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A bug, and the profile that finds it soonest."""
+
+    profile: str
+    edits: tuple[Edit, ...]
+
+
+_UNPROMISING = (
+    Edit("consensus.promises", "    assert kind not in promised\n", ""),
+    Edit(
+        "consensus.promises",
+        "    assert kind == VoteKind.NULLIFY or VoteKind.NULLIFY not in promised\n",
+        "",
+    ),
+    Edit(
+        "consensus.promises",
+        "    assert kind != VoteKind.NULLIFY or VoteKind.FINALIZE not in promised\n",
+        "",
+    ),
+)
+"""Takes away the second check that would stop a broken promise with an assertion."""
+
+MUTANTS: dict[str, Mutant] = {
+    "quorum-off-by-one": Mutant(
+        "faulty",
+        (
+            Edit(
+                "consensus.votebook",
+                "not self._committee.is_quorum(power)",
+                "not self._committee.is_quorum(power + 1)",
+            ),
+            Edit(
+                "chain.certificate",
+                "    if not committee.is_quorum(committee.power_of(signers)):\n        raise Misuse",
+                "    if not signers:\n        raise Misuse",
+            ),
+            Edit(
+                "chain.certificate",
+                "    if not committee.is_quorum(power):\n",
+                "    if not committee.is_quorum(power + 1):\n",
+            ),
+        ),
+    ),
+    "signer-counted-twice": Mutant(
+        "weather",
+        (
+            Edit(
+                "consensus.votebook",
+                "        if first is not None and first.block_id == vote.block_id:\n"
+                "            return None, None\n",
+                "",
+            ),
+            Edit(
+                "consensus.votebook",
+                "        if vote.signer in self.votes[vote.kind]:\n            return None, evidence\n",
+                "",
+            ),
+            Edit(
+                "chain.certificate",
+                "    if not committee.is_quorum(committee.power_of(signers)):\n        raise Misuse",
+                "    if not signers:\n        raise Misuse",
+            ),
+        ),
+    ),
+    "parent-certificate-not-verified": Mutant(
+        "war",
+        (
+            Edit(
+                "consensus.learning",
+                "    if certificate.view < shared.head.view - VIEWS_KEPT:\n"
+                '        raise Rejected("block/Stale", "the parent lies far below what is final")\n'
+                "    learn_certificate(shared, certificate)\n",
+                "    take_certificate(shared, certificate)\n",
+            ),
+        ),
+    ),
+    "gap-not-checked": Mutant(
+        "faulty",
+        (
+            Edit(
+                "consensus.voting",
+                "    if not _gap_is_nullified(shared, header):\n        return False\n",
+                "",
+            ),
+        ),
+    ),
+    "placement-not-checked": Mutant(
+        "faulty",
+        (Edit("consensus.voting", "    require_placement(shared, header, parent)\n", ""),),
+    ),
+    "block-of-a-stranger": Mutant(
+        "faulty",
+        (
+            Edit(
+                "consensus.learning",
+                "    if header.proposer_index != shared.leader(view):\n",
+                "    if header.proposer_index >= len(shared.committee):\n",
+            ),
+        ),
+    ),
+    "leader-over-a-gap": Mutant(
+        "weather",
+        (
+            Edit(
+                "consensus.views",
+                "        if not round_.nullified:\n            return None, below\n",
+                "",
+            ),
+            Edit(
+                "consensus.proposing",
+                '        assert certificate is not None, "a parent is found only over nullified views"\n'
+                "        found.append(certificate)\n",
+                "        if certificate is not None:\n            found.append(certificate)\n",
+            ),
+        ),
+    ),
+    "finalize-after-nullify": Mutant(
+        "weather",
+        (
+            Edit(
+                "consensus.certifying",
+                "        and VoteKind.NULLIFY not in round_.promised\n",
+                "",
+            ),
+            *_UNPROMISING,
+        ),
+    ),
+    "nullify-after-finalize": Mutant(
+        "weather",
+        (
+            Edit(
+                "consensus.voting",
+                "    if VoteKind.NULLIFY in round_.promised or VoteKind.FINALIZE in round_.promised:\n"
+                "        return False\n    leader",
+                "    if VoteKind.NULLIFY in round_.promised:\n        return False\n    leader",
+            ),
+            # As it is, FINALIZE and entering the next view are one step: nothing is left to nullify.
+            Edit("consensus.certifying", "    shared.allow_view(round_.view + 1)\n", ""),
+            *_UNPROMISING,
+        ),
+    ),
+    "notarize-after-nullify": Mutant(
+        "weather",
+        (
+            Edit(
+                "consensus.voting",
+                "    if round_.promised or round_.refusal is not None",
+                "    if VoteKind.NOTARIZE in round_.promised or round_.refusal is not None",
+            ),
+            *_UNPROMISING,
+        ),
+    ),
+    "votes-forgotten-at-restart": Mutant(
+        "crashes",
+        (
+            Edit(
+                "consensus.startup",
+                "                _restore_vote(shared, record.vote)\n",
+                "                pass\n",
+            ),
+        ),
+    ),
+    "sent-before-durable": Mutant(
+        "crashes",
+        (
+            Edit(
+                "consensus.voting",
+                "        shared.pace.timer_nullified()\n"
+                "    shared.emit_durable(Broadcast(VoteMessage(nullification)))\n",
+                "        shared.pace.timer_nullified()\n"
+                "    shared.emit(Broadcast(VoteMessage(nullification)))\n",
+            ),
+        ),
+    ),
+    "body-not-journalled": Mutant(
+        "crashes",
+        (
+            Edit(
+                "consensus.certifying",
+                "        bodies = _bodies_to_journal(shared, entry)\n",
+                "        bodies: list[JournalRecord] = []\n",
+            ),
+        ),
+    ),
+    "ancestors-not-journalled": Mutant(
+        "storm",
+        (
+            Edit(
+                "consensus.certifying",
+                "        below = shared.entries.get(below.header.parent_id)\n    return records",
+                "        below = None\n    return records",
+            ),
+        ),
+    ),
+    "finalize-before-executed": Mutant(
+        "weather",
+        (
+            Edit(
+                "consensus.certifying",
+                "        elif entry.execution is Execution.DONE:\n",
+                "        elif entry.block is not None and shared.is_executed(entry.header.parent_id):\n",
+            ),
+        ),
+    ),
+    "growth-reset-by-notarization": Mutant(
+        "sweep",
+        (
+            Edit(
+                "consensus.learning",
+                "    if view > shared.head.view:\n        shared.candidates[view] = None\n",
+                "    if view > shared.head.view:\n        shared.candidates[view] = None\n"
+                "    shared.pace.delta_now_ms = shared.params.delta_ms\n",
+            ),
+        ),
+    ),
+    "flat-timers": Mutant(
+        "sweep",
+        (
+            Edit(
+                "consensus.timers",
+                "        grown = -(-self.delta_now_ms * 3 // 2)\n",
+                "        grown = self.delta_now_ms\n",
+            ),
+        ),
+    ),
+    "notarization-demanded-beside-finalization": Mutant(
+        "weather",
+        (
+            Edit(
+                "consensus.shared",
+                "        found = certificates[VoteKind.NOTARIZE] or finalization\n",
+                "        found = certificates[VoteKind.NOTARIZE]\n",
+            ),
+        ),
+    ),
+    "own-votes-not-resent": Mutant(
+        "weather",
+        (
+            Edit(
+                "consensus.retry",
+                "        for vote in durable_votes(shared, view):\n"
+                "            shared.emit(Broadcast(VoteMessage(vote)))\n",
+                "        pass\n",
+            ),
+            Edit(
+                "consensus.retry",
+                "        for vote in durable_votes(shared, view):\n"
+                "            shared.emit(Send(peer, VoteMessage(vote)))\n",
+                "        pass\n",
+            ),
+        ),
+    ),
+    "depth-is-validity": Mutant(
+        "weather",
+        (
+            Edit(
+                "consensus.voting",
+                "    if _is_too_deep(shared, round_, header):\n",
+                "    if _is_too_deep(shared, round_, header):\n"
+                '        raise Rejected("block/TooDeep", "too far above what is final")\n'
+                "    if _is_too_deep(shared, round_, header):\n",
+            ),
+        ),
+    ),
+    "one-bad-signature": Mutant(
+        "war",
+        (
+            Edit(
+                "chain.certificate",
+                "    for index, signature in zip(signers, certificate.signatures, strict=True):\n"
+                "        verifier(",
+                "    for index, signature in zip(signers[:-1], certificate.signatures, strict=False):\n"
+                "        verifier(",
+            ),
+        ),
+    ),
+    "old-epochs-not-answered": Mutant(
+        "storm",
+        (
+            Edit(
+                "consensus.core",
+                "            retry.answer_old_epoch(shared, peer, epoch)\n",
+                "            pass\n",
+            ),
+        ),
+    ),
+    "time-not-checked": Mutant(
+        "war",
+        (
+            Edit(
+                "consensus.voting",
+                "    return _time_has_come(shared, round_, header, parent)\n",
+                "    return True\n",
+            ),
+            Edit(
+                "consensus.voting",
+                "        if header.time_ms <= parent.time_ms:\n",
+                "        if header.time_ms < parent.time_ms:\n",
+            ),
+        ),
+    ),
+    "quarantine-too-short": Mutant(
+        "amnesia",
+        (
+            Edit(
+                "consensus.startup",
+                "    shared.quarantine_until = newest + shared.views_ahead\n",
+                "    shared.quarantine_until = 0\n",
+            ),
+        ),
+    ),
+}
+
+
+class _Planter(MetaPathFinder):
+    """Finds the modules that have edits, and loads them with these made."""
+
+    def __init__(self, edits: Sequence[Edit]) -> None:
+        self._edits = edits
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        edits = [edit for edit in self._edits if edit.module == name]
+        spec = PathFinder.find_spec(name, path) if edits else None
+        if spec is None or spec.origin is None:
+            return None
+        loader: Loader = _Edited(name, spec.origin, edits)
+        return ModuleSpec(name, loader, origin=spec.origin)
+
+
+class _Edited(SourceFileLoader):
+    """Loads a module from edited source; never from, nor into, cached bytecode."""
+
+    def __init__(self, name: str, path: str, edits: Sequence[Edit]) -> None:
+        super().__init__(name, path)
+        self._own_edits = edits
+
+    def get_code(self, fullname: str) -> object:
+        text = self.get_data(self.path).decode()
+        for edit in self._own_edits:
+            if text.count(edit.old) != 1:
+                raise LookupError(
+                    f"{edit.module} has {text.count(edit.old)} times what a mutant edits: "
+                    f"{edit.old!r}"
+                )
+            text = text.replace(edit.old, edit.new)
+        return compile(text, self.path, "exec")
+
+
+def plant(name: str) -> None:
+    """Plant a mutant; its modules must not be imported yet."""
+    edits = MUTANTS[name].edits
+    early = [edit.module for edit in edits if edit.module in sys.modules]
+    if early:
+        raise LookupError(f"{early} are imported already")
+    sys.meta_path.insert(0, _Planter(edits))
