@@ -1,5 +1,6 @@
-"""How nodes talk: handshake, framing, peers, limits, gossip (docs/architecture.md).
+"""How nodes talk: handshake, framing, peers, limits (docs/architecture.md).
 
-Carries opaque bytes per channel; knows no votes and no transactions. A network of one validator
-needs none of it yet.
+Carries opaque bytes per channel between nodes of one network; knows no votes and no
+transactions. ``Network`` in ``network.py`` is the door; what stands on the wire is in
+protocol.md W1–W10.
 """

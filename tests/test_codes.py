@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("chain", "consensus", "state", "rpc")
+FOLDERS = ("chain", "consensus", "state", "p2p", "rpc")
 """Where the codes of the protocol are; those of the command line may still change."""
 FORM = re.compile(r"[a-z0-9]+/[A-Z][A-Za-z0-9]*")
 RAISERS = {"Rejected", "NotFound", "Unavailable", "Busy", "TimedOut"}

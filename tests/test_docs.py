@@ -27,7 +27,7 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 DECISIONS = sorted((DOCS / "decisions").glob("*.md"))
 PARTS = ("## Context", "## Options weighed", "## Decision", "## Consequences")
 
-LETTERS = "EHISTFBVGCMARXJP"
+LETTERS = "EHISTFBVGCMARXJPQW"
 """First letters of rule numbers, and P, which numbers nothing in protocol.md."""
 LATE_SECTIONS = "BVCJ"
 """Sections that may not be written yet; their rules are looked up once they are."""
