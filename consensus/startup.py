@@ -131,8 +131,8 @@ def on_answer(shared: Shared, peer: Peer, answer: LookbackAnswer) -> None:
     view = _proved_view(shared, answer)
     if peer in shared.lookback_peers or len(shared.lookback_peers) < LOOKBACK_PEERS_MAX:
         shared.lookback_peers[peer] = view
-    if view > 0 and not shared.journal_has_votes:
-        shared.journal_lost = True
+    if not shared.journal_has_votes and (view > 0 or shared.start.base_height > 0):
+        shared.journal_lost = True  # The chain has begun; whoever voted has a journal.
     if len(shared.lookback_peers) > (len(shared.committee) - 1) // 3:
         _conclude(shared)
 

@@ -153,8 +153,11 @@ class Cluster(Timeline):
         )
         self._perform(node, node.core.handle(event))
 
-    def crash(self, node: Node, *, kept: int = 0) -> None:
-        """Stop a node; of what is not durable, only the first ``kept`` records survive."""
+    def crash(self, node: Node, *, kept: int = 0, journal_lost: bool = False) -> None:
+        """Stop a node; of what is not durable, only the first ``kept`` records survive.
+
+        With ``journal_lost`` the disk with journal and guard is lost, the store is not.
+        """
         node.alive = False
         node.generation += 1
         survived = node.journal[node.synced : node.synced + kept]
@@ -165,7 +168,9 @@ class Cluster(Timeline):
         if self.oracle is not None and node.index in self.honest:
             for record in survived:
                 self.oracle.synced(node.index, record)
-            self.oracle.crashed(node.index)
+            self.oracle.crashed(node.index, journal_lost=journal_lost)
+        if journal_lost:
+            node.journal, node.synced, node.guard = [], 0, None
 
     def restart(self, node: Node, *, journal_lost: bool = False) -> None:
         """Start a crashed node again."""
@@ -316,6 +321,8 @@ class Cluster(Timeline):
                     self.later(body, delay_ms, self._arrive, peer, message)
 
     def _arrive(self, node: Node, peer: bytes, message: Message) -> None:
+        if self.oracle is not None and node.index in self.honest:
+            self.oracle.received(node.index, message)
         self._handle(node, ev.MessageReceived, peer=peer, message=message)
 
     def _note_sent(self, node: Node, message: Message) -> None:

@@ -271,8 +271,7 @@ class Run:
         if not light:
             return
         node = light[0]
-        self.cluster.crash(node)
-        node.journal, node.synced, node.guard = [], 0, None
+        self.cluster.crash(node, journal_lost=True)
         self.cluster.run_for(self._chance["script"].choice([0, 200]))
         self.cluster.restart(node)
 

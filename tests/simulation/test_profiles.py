@@ -40,6 +40,8 @@ def test_seeded_runs_keep_every_rule_and_finalise_in_the_end(
     [
         # A block far below what is known final was asked for by id; its sender was blamed for it.
         ("crashes", 1065),
+        # In the first view of an epoch no peer could prove a height, and a lost journal seemed new.
+        ("amnesia", 1210),
     ],
 )
 def test_a_run_that_once_found_a_bug(profile: str, seed: int) -> None:
