@@ -1,26 +1,18 @@
-"""Choosing a block's transactions, and blocks as short ids (protocol.md C16, C17)."""
+"""Choosing a block's transactions (protocol.md C16)."""
 
 from __future__ import annotations
 
 import pytest
 
-from chain.block import Block, Body, Proposal, transaction_root
-from chain.errors import Rejected
 from chain.params import Params
-from chain.transaction import SignedBody
 from consensus.assembly import (
     UNITS_MIN,
     Assembly,
     ExecutionRate,
-    Missing,
-    Reassembly,
-    compact,
-    envelopes,
 )
 from consensus.mempool import Mempool, Waiting
 
-from ..chain.votes import header
-from .pooling import BOB, PARAMS, Ledger, envelope_of, waiting
+from .pooling import BOB, PARAMS, Ledger, waiting
 
 
 def pool_of(*transactions: Waiting) -> Mempool:
@@ -78,97 +70,3 @@ def test_a_leader_proposes_what_it_lately_executed_in_a_second() -> None:
     for _ in range(30):
         rate.executed(UNITS_MIN, 100_000)
     assert rate.units_max() == UNITS_MIN
-
-
-LABELS = [b"one", b"two+", b"three", b"four+"]
-
-
-def make_proposal() -> tuple[Proposal, list[Waiting]]:
-    pending = [waiting(label=label, lane=i) for i, label in enumerate(LABELS)]
-    chosen = [envelope_of(label) for label in LABELS]
-    transactions = [SignedBody(item.body, item.signatures) for item in chosen]
-    root = transaction_root([tx.id for tx in pending])
-    proposal = Proposal(
-        header(tx_root=root),
-        Body(None, transactions, []),
-        [item.attachments for item in chosen],
-        bytes(64),
-        [],
-    )
-    return proposal, pending
-
-
-def test_a_proposal_of_known_transactions_needs_nothing_more() -> None:
-    proposal, pending = make_proposal()
-    block = Block(proposal.header, proposal.body)
-
-    reassembly = Reassembly(
-        compact(proposal, block.transaction_ids), pool_of(*pending).with_short_id
-    )
-
-    assert reassembly.missing() is None
-    assert reassembly.proposal() == proposal
-
-
-def test_unknown_transactions_are_asked_for_by_index() -> None:
-    proposal, pending = make_proposal()
-    message = compact(proposal, [tx.id for tx in pending])
-    reassembly = Reassembly(message, pool_of(pending[0], pending[2]).with_short_id)
-
-    assert reassembly.missing() == Missing((1, 3), False)
-    reassembly.take_transactions((1, 3), envelopes(proposal, (1, 3)))
-
-    assert reassembly.missing() is None
-    assert reassembly.proposal() == proposal
-
-
-def test_an_ambiguous_short_id_is_asked_for() -> None:
-    proposal, pending = make_proposal()
-    message = compact(proposal, [tx.id for tx in pending])
-
-    reassembly = Reassembly(message, lambda short_id: [pending[0], pending[1]])
-
-    assert reassembly.missing() == Missing((0, 1, 2, 3), False)
-
-
-def test_a_twin_in_the_pool_is_found_out_by_the_full_ids() -> None:
-    proposal, pending = make_proposal()
-    ids = [tx.id for tx in pending]
-    twin = waiting(label=b"twin", lane=9)
-    known = {tx.id[:8]: tx for tx in pending} | {ids[2][:8]: twin}
-    reassembly = Reassembly(compact(proposal, ids), lambda short_id: [known[short_id]])
-
-    assert reassembly.missing() == Missing((), True)
-    reassembly.take_ids(ids)
-    assert reassembly.missing() == Missing((2,), False)
-    reassembly.take_transactions((2,), envelopes(proposal, (2,)))
-
-    assert reassembly.proposal() == proposal
-
-
-def test_ids_that_do_not_hash_to_the_root_are_refused() -> None:
-    proposal, pending = make_proposal()
-    ids = [tx.id for tx in pending]
-    reassembly = Reassembly(compact(proposal, ids), lambda short_id: [])
-
-    for wrong in (ids[:3], ids[::-1], [*ids, ids[0]]):
-        with pytest.raises(Rejected, match="compact/Ids"):
-            reassembly.take_ids(wrong)
-
-
-def test_transactions_nobody_asked_for_are_refused() -> None:
-    proposal, pending = make_proposal()
-    message = compact(proposal, [tx.id for tx in pending])
-    reassembly = Reassembly(message, lambda short_id: [])
-
-    for answer in (envelopes(proposal, (1, 0)), envelopes(proposal, (0,))):
-        with pytest.raises(Rejected, match="compact/Transactions"):
-            reassembly.take_transactions((0, 1), answer)
-
-    assert reassembly.missing() == Missing((0, 1, 2, 3), False)
-
-
-def test_an_index_out_of_range_is_answered_with_nothing() -> None:
-    proposal, _ = make_proposal()
-
-    assert envelopes(proposal, (4,)) == []
