@@ -24,6 +24,7 @@ from colophon.maintenance import check, export
 from colophon.testnet_dev import local_params, new_genesis
 from colophon.wallet import Draft, Wallet
 from state import layout
+from state import machine as machine_module
 from state.families import REGISTRY
 from state.machine import StateMachine
 from state.module import Message
@@ -179,6 +180,35 @@ def test_only_an_executed_child_of_the_head_can_be_committed() -> None:
 
     with pytest.raises(Misuse):
         finish(world.machine.commit_batch(first.id, world.proof(first)))
+
+
+def test_a_batch_is_made_in_steps_and_only_written_by_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """plyvel gives the interpreter lock away at every put: nothing is put in the disk's thread."""
+    monkeypatch.setattr(machine_module, "STEP_ROWS", 3)
+    world = World()
+    txs = [world.transfer() for _ in range(4)]
+    block = world.block(*txs)
+    world.execute(block, *txs)
+    before = dict(world.store.scan(b"", None))
+
+    job = world.machine.commit_batch(block.id, world.proof(block))
+    steps = 0
+    while True:
+        try:
+            next(job)
+        except StopIteration as stop:
+            batch = stop.value
+            break
+        steps += 1
+
+    assert steps >= 5
+    assert dict(world.store.scan(b"", None)) == before
+    monkeypatch.setattr(type(batch), "add", None)
+    world.machine.write(batch)
+    finish(world.machine.adopt(block.id))
+    assert check(world.machine, {})["ok"] and world.machine.head.height == 1
 
 
 def test_a_restart_finds_the_same_state_and_refuses_another_network() -> None:
