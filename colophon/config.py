@@ -45,6 +45,21 @@ class RpcSection(Section, frozen=True):
     allowed_origins: list[str] = msgspec.field(default_factory=list)
 
 
+class P2pSection(Section, frozen=True):
+    """Where other nodes are, and how many may come."""
+
+    listen: str = "127.0.0.1:26656"
+    address: Annotated[str, msgspec.Meta(max_length=255)] = ""
+    peers: list[str] = msgspec.field(default_factory=list)
+    inbound_max: Positive = 64
+    per_address_max: Positive = 16
+    queue_bytes_max: Positive = 8_388_608
+    dial_retry_ms_max: Positive = 30_000
+    ping_ms: Positive = 5_000
+    idle_ms: Positive = 20_000
+    ban_ms: Positive = 3_600_000
+
+
 class MempoolSection(Section, frozen=True):
     """How much may wait for a block."""
 
@@ -75,6 +90,7 @@ class Config(Section, frozen=True):
 
     node: NodeSection = NodeSection()
     rpc: RpcSection = RpcSection()
+    p2p: P2pSection = P2pSection()
     mempool: MempoolSection = MempoolSection()
     verify: VerifySection = VerifySection()
     consensus: ConsensusSection = ConsensusSection()
@@ -104,6 +120,8 @@ def load_config(path: Path | None, environment: Mapping[str, str]) -> Config:
     except msgspec.ValidationError as error:
         raise Rejected("config/WrongValue", f"{where}: {error}") from None
     parse_address(config.rpc.listen, "rpc.listen")
+    if config.p2p.listen:
+        parse_address(config.p2p.listen, "p2p.listen")
     return config
 
 

@@ -33,6 +33,7 @@ class NodeProcess:
         """Start the process and return a client once it answers."""
         given = {
             "COLOPHON_RPC__LISTEN": "127.0.0.1:0",
+            "COLOPHON_P2P__LISTEN": "127.0.0.1:0",
             "COLOPHON_VERIFY__WORKERS": "0",
             **self.environment,
         }
