@@ -38,6 +38,8 @@ STEP_TRANSACTIONS = 64
 T = TypeVar("T")
 
 Finalised = Callable[[Block, list[Transaction], Executed], None]
+Admitted = Callable[[Transaction, bytes, bytes | None], None]
+"""Takes a transaction, its envelope, and the peer it came from (None: a client)."""
 
 
 class NodeApplication:
@@ -69,8 +71,10 @@ class NodeApplication:
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
         self._head_moves = asyncio.Lock()
         # Held from the first byte of a final block's batch until the machine has adopted it.
-        self.on_left: Callable[[bytes, bool], None] = lambda tx_id, expired: None
-        """Told of transactions that left the pool at a commit without being in the block."""
+        self.on_left: Callable[[bytes, str], None] = lambda tx_id, how: None
+        """Told of transactions that left the pool unused: ``expired`` or ``replaced``."""
+        self.on_admitted: list[Admitted] = []
+        """Told of transactions that entered the pool."""
 
     def close(self) -> None:
         """Wait until a write under way is done; the database may be closed after that."""
@@ -94,13 +98,10 @@ class NodeApplication:
         """Keep a transaction that met a bug out of own blocks (C4)."""
         self.pool.set_aside(tx_id)
 
-    def admit(self, tx: Transaction, envelope: bytes) -> list[bytes]:
-        """Put a transaction, its signatures verified, into the pool; return who left for it (C16).
-
-        Raises ``Rejected`` with a ``pool/…`` code; then the pool is as it was.
-        """
+    def waiting(self, tx: Transaction, envelope: bytes) -> Waiting:
+        """Return what the pool sees of a transaction."""
         body = tx.body
-        waiting = Waiting(
+        return Waiting(
             id=tx.id,
             raw=envelope,
             sender=body.sender,
@@ -112,9 +113,24 @@ class NodeApplication:
             tip=int.from_bytes(body.tip, "big"),
             valid_until=body.valid_until,
         )
+
+    def require_hope(self, waiting: Waiting) -> None:
+        """Refuse what the pool would refuse now, before its signatures cost anything (C16)."""
+        self.pool.require_hope(waiting, self._clock.wall_ms())
+
+    def admit(self, tx: Transaction, waiting: Waiting, source: bytes | None = None) -> None:
+        """Put a transaction into the pool, its signatures verified, and tell who listens (C16).
+
+        ``source`` is the peer it came from, None for a client. Raises ``Rejected`` with a
+        ``pool/…`` code; then the pool is as it was.
+        """
         leaving = self.pool.add(waiting, self._clock.now_ms(), self._clock.wall_ms())
         self.pool_transactions[tx.id] = tx
-        return leaving
+        for tx_id in leaving:
+            self.pool_transactions.pop(tx_id, None)
+            self.on_left(tx_id, "replaced")
+        for admitted in self.on_admitted:
+            admitted(tx, waiting.raw, source)
 
     # --- building -----------------------------------------------------------------------------
 
@@ -274,7 +290,8 @@ class NodeApplication:
         for tx_id in self.pool.committed(used, block.header.time_ms):
             tx = self.pool_transactions.pop(tx_id, None)
             if tx is not None and tx_id not in included:
-                self.on_left(tx_id, 0 < tx.body.valid_until < block.header.time_ms)
+                is_expired = 0 < tx.body.valid_until < block.header.time_ms
+                self.on_left(tx_id, "expired" if is_expired else "replaced")
         for listener in self.listeners:
             listener(block, transactions, executed)
 

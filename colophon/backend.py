@@ -15,9 +15,7 @@ from chain.codec import encode_amount
 from chain.crypto import SigningKey
 from chain.errors import Rejected
 from chain.ids import address_of
-from chain.transaction import ENVELOPE, check_attachments
 from colophon.version import VERSION
-from consensus.events import EpochStart, Head
 from rpc.backend import (
     Busy,
     FeeView,
@@ -31,20 +29,23 @@ from rpc.backend import (
 )
 from state.authorise import authorise
 from state.executor import Executed, Receipt
-from state.modules.account import require_keys
 from state.modules.bank import Send
 from state.queries import NotFound
 from state.registry import Transaction
 
+from .admission import Admission
 from .application import NodeApplication
 from .clock import Clock
 from .host import Host
+from .network.router import Router
 from .signatures import BatchVerifier, SignatureWorkers, items_of
 from .wallet import Draft, Wallet
 
 GONE_MAX = 10_000
 """Transactions remembered after they left the pool unused."""
 RETRY_AFTER_MS = 500
+BUSY = ("pool/Full", "node/Busy")
+"""Refusals that say nothing of the transaction: it may be sent again soon."""
 FAUCET_WAIT_MS = 10_000
 
 _GONE = {"expired": TxState.EXPIRED, "replaced": TxState.REPLACED, "dropped": TxState.DROPPED}
@@ -61,11 +62,14 @@ class NodeBackend:
         workers: SignatureWorkers,
         clock: Clock,
         faucet: SigningKey | None,
+        router: Router,
     ) -> None:
         self.reader = application.reader
         self._name = name
         self._application = application
         self._host = host
+        self._router = router
+        self._admission = Admission(application)
         self._verifier = BatchVerifier(workers)
         self._clock = clock
         self._wallet = None
@@ -78,11 +82,8 @@ class NodeBackend:
         self._final_blocks = 0
         self._final_transactions = 0
         application.listeners.append(self._on_final)
-        application.on_left = self._on_left
-
-    def where(self) -> tuple[EpochStart, Head | None]:
-        """Return where consensus starts from."""
-        return self._application.where()
+        application.on_left = self._leave
+        application.on_admitted.append(self._on_admitted)
 
     # --- status -------------------------------------------------------------------------------
 
@@ -102,7 +103,7 @@ class NodeBackend:
             view=core.view,
             validators=len(machine.committee),
             validator_index=core.me,
-            peers=0,
+            peers=len(self._router.net.peers),
             pending=len(self._application.pool),
             base_fee=self._application.base_fee(),
             healthy=not reason,
@@ -114,8 +115,16 @@ class NodeBackend:
         """Return why the node is not healthy, in one sentence."""
         if self._host.stop_reason:
             return self._host.stop_reason
-        params = self._application.machine.params
-        head = self._application.machine.head
+        machine = self._application.machine
+        params, head, committee = machine.params, machine.head, machine.committee
+        if self._router.ranges.target:
+            return f"catching up: height {head.height} of at least {self._router.ranges.target}"
+        connected = self._router.connected_power
+        if not committee.is_quorum(connected):
+            return (
+                f"validators with {connected} of {committee.total} votes are connected, "
+                "more than two thirds are needed: no block can become final"
+            )
         ahead_ms = head.time_ms - self._clock.wall_ms()
         if ahead_ms > params.precision_ms:
             return f"the newest block lies {ahead_ms} ms ahead of this machine's clock: waiting"
@@ -169,52 +178,28 @@ class NodeBackend:
 
     async def submit(self, envelope: bytes) -> bytes:
         """Check a transaction and put it into the pool; resubmitting is harmless."""
-        machine, pool = self._application.machine, self._application.pool
-        parsed = ENVELOPE.decode(envelope)
-        tx = machine.registry.read(parsed.body, parsed.signatures, machine.genesis_hash)
+        pool = self._application.pool
+        tx = self._admission.read(envelope)
         if tx.id in pool or self._is_final(tx.id):
             return tx.id
-        if len(envelope) > machine.params.tx_bytes_max:
-            raise Rejected(
-                "tx/TooManyBytes",
-                f"{len(envelope)} bytes, at most {machine.params.tx_bytes_max}",
-            )
-        if tx.units > machine.params.tx_units_max:
-            raise Rejected(
-                "tx/TooManyUnits", f"{tx.units} units, at most {machine.params.tx_units_max}"
-            )
-        check_attachments(tx.blobs, parsed.attachments)
-        await self._verify(tx)
-        self._require_keys(tx)
-        if tx.id not in pool:  # it may have come a second time meanwhile
-            self._add(tx, envelope)
-        return tx.id
-
-    async def _verify(self, tx: Transaction) -> None:
-        if not await self._verifier.verify(items_of(tx)):
-            raise Rejected("crypto/BadSignature", "a signature does not verify under its key")
-
-    def _require_keys(self, tx: Transaction) -> None:
-        account = self._application.machine.account(tx.body.sender)
-        if account is None:
-            raise Rejected("tx/FeeUnpaid", "the sender's account has no balance to pay fees")
-        require_keys(tx.body.sender, account, tx.body.keys)
-
-    def _add(self, tx: Transaction, envelope: bytes) -> None:
         try:
-            leaving = self._application.admit(tx, envelope)
+            waiting = self._admission.require_hope(tx, envelope)
+            if not await self._verifier.verify(items_of(tx)):
+                raise Rejected("crypto/BadSignature", "a signature does not verify under its key")
+            if tx.id not in pool:  # it may have come a second time meanwhile
+                self._admission.add(tx, waiting, None)
         except Rejected as refusal:
-            if refusal.code == "pool/Full":
+            if refusal.code in BUSY:
                 raise Busy(refusal.code, refusal.message, retry_after_ms=RETRY_AFTER_MS) from None
             raise
-        for tx_id in leaving:
-            self._leave(tx_id, "replaced")
+        return tx.id
+
+    def _on_admitted(self, tx: Transaction, raw: bytes, source: bytes | None) -> None:
         self._gone.pop(tx.id, None)
         self._host.set_available(True)
 
     def _leave(self, tx_id: bytes, how: str) -> None:
         """Note a transaction that left the pool unused, and tell who waits for it."""
-        self._application.pool_transactions.pop(tx_id, None)
         self._gone[tx_id] = _GONE[how]
         while len(self._gone) > GONE_MAX:
             del self._gone[next(iter(self._gone))]
@@ -222,12 +207,10 @@ class NodeBackend:
             if not waiter.done():
                 waiter.set_exception(Rejected(f"tx/{how.title()}", f"the transaction was {how}"))
 
-    def _on_left(self, tx_id: bytes, expired: bool) -> None:
-        self._leave(tx_id, "expired" if expired else "replaced")
-
     def sweep(self) -> None:
         """Drop what will not be paid for; called about once per second."""
         for tx_id in self._application.pool.sweep(self._clock.now_ms()):
+            self._application.pool_transactions.pop(tx_id, None)
             self._leave(tx_id, "dropped")
         self._tell_availability()
 

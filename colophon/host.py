@@ -21,7 +21,7 @@ from consensus import effects as fx
 from consensus import events as ev
 from consensus.core import Core
 from consensus.journal import JournalRecord
-from consensus.messages import EpochEnded, Message
+from consensus.messages import BlockRequest, EpochEnded, Message, ViewRequest
 from consensus.timers import Timer
 
 from .application import NodeApplication
@@ -31,11 +31,18 @@ from .journal_file import JournalFile
 
 log = logging.getLogger("colophon.consensus")
 
+SYNC_PAUSE_S = 0.5
+"""Before peers that had no range are asked again."""
+
 T = TypeVar("T")
 
 
 class Network(Protocol):
     """Where messages go."""
+
+    def moved(self) -> None:
+        """The core has handled events: its view or epoch may be another."""
+        ...
 
     def send(self, peer: bytes, message: Message) -> None:
         """Send to one peer."""
@@ -45,15 +52,22 @@ class Network(Protocol):
         """Send to everybody."""
         ...
 
+    def request(
+        self, message: ViewRequest | BlockRequest, member: int | None, attempt: int
+    ) -> None:
+        """Ask one peer; contract 7."""
+        ...
 
-class Silence:
-    """The network of a validator that is alone."""
+    def blame(self, peer: bytes, code: str, message: str) -> None:
+        """Keep a peer away that did what no honest node does."""
+        ...
 
-    def send(self, peer: bytes, message: Message) -> None:
-        """Nobody is there."""
+    async def catch_up(self, height: int) -> None:
+        """Fetch and commit final blocks up to ``height``, as far as peers have them (C18).
 
-    def broadcast(self, message: Message) -> None:
-        """Nobody is there."""
+        Raises ``Rejected`` or ``CertifyFault`` if one cannot be executed here.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +115,22 @@ class Host:
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
         self._available = False
 
-    async def run(self, start: ev.EpochStart, head: ev.Head | None, *, journal_lost: bool) -> None:
-        """Run consensus until it stops or the task is cancelled."""
+    def begin(self, start: ev.EpochStart, head: ev.Head | None, *, journal_lost: bool) -> None:
+        """Hand the core what was known before the process started; once, before anything else."""
         self._journal.sync()
-        self.post(
-            ev.Started,
+        started = ev.Started(
+            now_ms=self._clock.now_ms(),
+            wall_ms=self._clock.wall_ms(),
             epoch=start,
             head=head,
             journal=self._journal.records,
             journal_lost=journal_lost,
         )
+        self._perform(self.core.handle(started))
         self._journal.records = ()
+
+    async def run(self) -> None:
+        """Run consensus until it stops or the task is cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = [
@@ -138,6 +157,10 @@ class Host:
         """How often the journal was synced since the start."""
         return self._journal.syncs
 
+    def deliver(self, peer: bytes, message: Message) -> None:
+        """Hand the core a message of a peer."""
+        self.post(ev.MessageReceived, peer=peer, message=message)
+
     def set_available(self, available: bool) -> None:
         """Tell the core whether a block would have something to carry."""
         if available != self._available:
@@ -150,6 +173,7 @@ class Host:
             self._has_events.clear()
             while self._events:
                 self._perform(self.core.handle(self._events.popleft()))
+            self._network.moved()
 
     # --- effects ------------------------------------------------------------------------------
 
@@ -176,7 +200,7 @@ class Host:
                 self._set_timer(effect.timer, effect.deadline_ms)
             case fx.CancelTimer():
                 self._cancel_timer(effect.timer)
-            case fx.Build() | fx.VerifyBlock() | fx.Certify() | fx.Finalize():
+            case fx.Build() | fx.VerifyBlock() | fx.Certify() | fx.Finalize() | fx.Sync():
                 self._jobs.put_nowait(effect)
             case fx.StopCertify():
                 self._discarded.add(effect.block_id)
@@ -193,8 +217,10 @@ class Host:
                 self.stop(effect.reason)
             case fx.ProveEpochEnd():
                 self._prove_epoch_end(effect)
-            case fx.Request() | fx.Blame() | fx.Sync():
-                log.warning("effect_without_network kind=%s", type(effect).__name__)
+            case fx.Request():
+                self._network.request(effect.message, effect.member, effect.attempt)
+            case fx.Blame():
+                self._network.blame(effect.peer, effect.code, effect.message)
 
     def _prove_epoch_end(self, effect: fx.ProveEpochEnd) -> None:
         """Show a peer of an older epoch that it is over, if the store can by now (C10)."""
@@ -255,6 +281,8 @@ class Host:
                     await self._certify(effect)
                 case fx.Finalize():
                     await self._finalize(effect)
+                case fx.Sync():
+                    await self._sync(effect)
                 case fx.StopCertify():
                     self._discarded.discard(effect.block_id)
 
@@ -306,6 +334,19 @@ class Host:
         except _Discarded:
             return
         self.post(ev.Certified, block_id=block_id)
+
+    async def _sync(self, effect: fx.Sync) -> None:
+        """Catch up by ranges; if nobody had anything, the core will ask again a little later."""
+        height = self._application.machine.head.height
+        try:
+            await self._network.catch_up(effect.height)
+        except (Rejected, CertifyFault) as error:
+            self.stop(f"a final block cannot be executed here: {error}")
+            return
+        if self._application.machine.head.height == height:
+            await asyncio.sleep(SYNC_PAUSE_S)
+        start, head = self._application.where()
+        self.post(ev.Synced, epoch=start, head=head)
 
     async def _finalize(self, effect: fx.Finalize) -> None:
         """Execute what was not, commit in order; a fault under finality stops the node (C7)."""

@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import chain
@@ -38,9 +39,10 @@ from .clock import Clock
 from .config import Config, parse_address
 from .guard_file import GuardFile
 from .home import Home, read_genesis, read_key
-from .host import Host, Silence
+from .host import Host
 from .journal_file import JournalFile
 from .memory import settle
+from .network.router import Router
 from .signatures import SignatureWorkers, default_workers
 
 log = logging.getLogger("colophon.node")
@@ -70,23 +72,30 @@ async def run_node(
     with home.lock():
         genesis = read_genesis(home.genesis)
         key = read_key(home.validator_key)
-        with open_parts(home, config, genesis, key) as (application, host, workers, clock):
-            faucet = read_key(home.faucet_key) if home.faucet_key.exists() else None
-            backend = NodeBackend(config.node.name, application, host, workers, clock, faucet)
-            async with serve(home, config, application, backend) as url:
-                log.info("node_started height=%d rpc=%s", application.machine.head.height, url)
+        with open_parts(home, config, genesis, key) as parts:
+            machine = parts.application.machine
+            async with meet(parts, config) as address, serve(home, config, parts, address) as url:
+                log.info("node_started height=%d rpc=%s p2p=%s", machine.head.height, url, address)
                 settle()
                 ready(url)
-                await _run_until_stopped(host, backend, stopping, config)
-        log.info("node_stopped height=%d", application.machine.head.height)
-    if host.stop_reason:
-        raise Corruption(host.stop_reason)
+                await _run_until_stopped(parts, stopping)
+        log.info("node_stopped height=%d", machine.head.height)
+    if parts.host.stop_reason:
+        raise Corruption(parts.host.stop_reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a node is made of."""
+
+    application: NodeApplication
+    host: Host
+    router: Router
+    backend: NodeBackend
 
 
 @contextlib.contextmanager
-def open_parts(
-    home: Home, config: Config, genesis: Genesis, key: SigningKey
-) -> Iterator[tuple[NodeApplication, Host, SignatureWorkers, Clock]]:
+def open_parts(home: Home, config: Config, genesis: Genesis, key: SigningKey) -> Iterator[Parts]:
     """Open database, journal and guard and make the parts that stand on them."""
     wanted = config.verify.workers
     workers = SignatureWorkers(default_workers() if wanted < 0 else wanted)
@@ -94,7 +103,6 @@ def open_parts(
         closing.callback(workers.close)
         store = closing.enter_context(Store.open(home.database, create=True))
         machine = StateMachine(store, genesis, REGISTRY)
-        _require_alone(machine, key)
         clock = Clock()
         if machine.params.dev:
             clock.offset_ms = max(0, machine.head.time_ms - clock.wall_ms())
@@ -107,7 +115,14 @@ def open_parts(
         _check_guard(application, journal, guard, quarantine=config.consensus.quarantine)
         settings = Settings(machine.genesis_hash, machine.params, key.public_key)
         core = Core(settings, key.sign, verify_signature)
-        yield application, Host(core, application, journal, guard, clock, Silence()), workers, clock
+        router = Router(key, core, application, workers, clock, config.p2p)
+        host = Host(core, application, journal, guard, clock, router)
+        start, head = application.where()
+        host.begin(start, head, journal_lost=config.consensus.quarantine)
+        faucet = read_key(home.faucet_key) if home.faucet_key.exists() else None
+        name = config.node.name
+        backend = NodeBackend(name, application, host, workers, clock, faucet, router)
+        yield Parts(application, host, router, backend)
 
 
 def _require_own_packages() -> None:
@@ -123,18 +138,6 @@ def _require_own_packages() -> None:
             )
 
 
-def _require_alone(machine: StateMachine, key: SigningKey) -> None:
-    """Refuse a committee that needs other members: this release cannot reach them."""
-    committee = machine.committee
-    me = committee.index_of(key.public_key)
-    if me is None or not committee.is_quorum(committee.powers[me]):
-        raise Rejected(
-            "node/NotAlone",
-            f"the network has {len(committee)} validators and this node's key is no quorum of "
-            "them; this release runs networks of one validator",
-        )
-
-
 def _check_guard(
     application: NodeApplication, journal: JournalFile, guard: GuardFile, *, quarantine: bool
 ) -> None:
@@ -147,9 +150,24 @@ def _check_guard(
 
 
 @contextlib.asynccontextmanager
-async def serve(
-    home: Home, config: Config, application: NodeApplication, backend: NodeBackend
-) -> AsyncIterator[str]:
+async def meet(parts: Parts, config: Config) -> AsyncIterator[str]:
+    """Listen for other nodes and call them; yields the address, empty if nobody can call."""
+    listen = config.p2p.listen
+    where = parse_address(listen, "p2p.listen") if listen else None
+    try:
+        try:
+            yield await parts.router.open(where, parts.host.deliver)
+        except Rejected as refusal:
+            if refusal.code != "p2p/CannotListen":
+                raise
+            hint = "choose another p2p.listen in node.toml, or port 0"
+            raise Rejected("node/PortInUse", f"cannot listen on {listen}; {hint}") from None
+    finally:
+        await parts.router.close()
+
+
+@contextlib.asynccontextmanager
+async def serve(home: Home, config: Config, parts: Parts, p2p: str) -> AsyncIterator[str]:
     """Serve RPC and the admin socket; yields the address."""
     rpc = config.rpc
     limits = Limits(
@@ -161,7 +179,7 @@ async def serve(
         requests_per_second=rpc.requests_per_second,
         allowed_origins=tuple(rpc.allowed_origins),
     )
-    server = RpcServer(backend, limits)
+    server = RpcServer(parts.backend, limits)
     host, port = parse_address(rpc.listen, "rpc.listen")
     try:
         bound_host, bound_port = await server.start(host, port)
@@ -172,9 +190,10 @@ async def serve(
             "choose another rpc.listen in node.toml, or port 0",
         ) from None
     url = f"http://{bound_host}:{bound_port}"
-    admin = AdminServer(home.admin_socket, application)
+    admin = AdminServer(home.admin_socket, parts.application)
     await admin.start()
-    home.running.write_text(json.dumps({"pid": os.getpid(), "rpc": url}), encoding="utf-8")
+    running = {"pid": os.getpid(), "rpc": url, "p2p": p2p}
+    home.running.write_text(json.dumps(running), encoding="utf-8")
     try:
         yield url
     finally:
@@ -183,14 +202,9 @@ async def serve(
         await server.stop()
 
 
-async def _run_until_stopped(
-    host: Host, backend: NodeBackend, stopping: asyncio.Event, config: Config
-) -> None:
-    start, head = backend.where()
-    consensus = asyncio.create_task(
-        host.run(start, head, journal_lost=config.consensus.quarantine), name="consensus"
-    )
-    sweeper = asyncio.create_task(_sweep(backend), name="sweeper")
+async def _run_until_stopped(parts: Parts, stopping: asyncio.Event) -> None:
+    consensus = asyncio.create_task(parts.host.run(), name="consensus")
+    sweeper = asyncio.create_task(_sweep(parts.backend), name="sweeper")
     stop = asyncio.create_task(stopping.wait(), name="stop")
     await asyncio.wait([consensus, stop, sweeper], return_when=asyncio.FIRST_COMPLETED)
     for task in (stop, sweeper, consensus):

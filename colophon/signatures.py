@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 
@@ -26,6 +27,9 @@ CHUNK_OF_MANY = 512
 
 INLINE_MAX = 32
 """Fewer signatures than this are verified where they are: about 1 ms."""
+
+WAITING_MAX = 4_096
+"""Signatures that wait to be verified for clients: half a second's work of one slow core."""
 
 NICENESS = 5
 """The loop goes first: with all cores busy it waited 12 µs a transaction for one, so 7 µs."""
@@ -78,6 +82,11 @@ class SignatureWorkers:
                 max_workers=workers, mp_context=context, initializer=os.nice, initargs=(NICENESS,)
             )
 
+    @property
+    def are_processes(self) -> bool:
+        """Whether signatures are verified elsewhere than in the caller."""
+        return self._pool is not None
+
     def submit(self, items: list[Item]) -> Future[list[bool]]:
         """Verify a chunk; the future is done at once where there are no workers."""
         packed = b"".join(items)
@@ -104,18 +113,23 @@ class SignatureWorkers:
 
 
 class BatchVerifier:
-    """Collects what is to be verified in one turn of the loop; many go to the workers at once.
+    """Collects what is to be verified in one turn of the loop, and checks it in chunks.
 
     A single transaction costs less inline than a message to another process; a batch of a
-    thousand would hold up the loop for 40 ms.
+    thousand at once would hold up the loop for 40 ms.
     """
 
     def __init__(self, workers: SignatureWorkers) -> None:
         self._workers = workers
-        self._waiting: list[tuple[list[Item], asyncio.Future[bool]]] = []
+        self._chunk = CHUNK if workers.are_processes else INLINE_MAX
+        self._waiting: deque[tuple[list[Item], asyncio.Future[bool]]] = deque()
+        self._size = 0
 
     async def verify(self, items: list[Item]) -> bool:
-        """Tell whether every item verifies."""
+        """Tell whether every item verifies; raises ``node/Busy`` if too many wait."""
+        if self._size >= WAITING_MAX:
+            raise Rejected("node/Busy", f"{self._size} signatures wait to be verified")
+        self._size += len(items)
         loop = asyncio.get_running_loop()
         result: asyncio.Future[bool] = loop.create_future()
         self._waiting.append((items, result))
@@ -124,21 +138,21 @@ class BatchVerifier:
         return await result
 
     def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        """Check one chunk; the rest has its turn after everybody else's."""
         batch: list[tuple[list[Item], asyncio.Future[bool]]] = []
         size = 0
-        for items, result in waiting:
+        while self._waiting and size < self._chunk:
+            items, result = self._waiting.popleft()
             batch.append((items, result))
             size += len(items)
-            if size >= CHUNK:
-                self._check(batch, size)
-                batch, size = [], 0
-        if batch:
-            self._check(batch, size)
+        self._size -= size
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._check(batch, size)
 
     def _check(self, batch: list[tuple[list[Item], asyncio.Future[bool]]], size: int) -> None:
         everything = [item for items, _ in batch for item in items]
-        if size < INLINE_MAX:
+        if size < INLINE_MAX or not self._workers.are_processes:
             _settle(batch, verify_items(b"".join(everything)))
             return
         answer = asyncio.wrap_future(self._workers.submit(everything))

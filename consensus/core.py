@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from chain.block import Block
 from chain.errors import Misuse, Rejected
 from chain.vote import Verifier
 
@@ -86,6 +87,11 @@ class Core:
     def shared(self) -> Shared:
         """The core's knowledge, to be read only (status pages, tests)."""
         return self._shared
+
+    def block(self, block_id: bytes) -> Block | None:
+        """Return a body that may still be missing somewhere, None if it is not remembered (C9)."""
+        entry = self._shared.entries.get(block_id)
+        return None if entry is None else entry.block
 
     def handle(self, event: AnyEvent) -> list[Effect]:
         """Take in one event; return what the host has to do, in order."""

@@ -28,6 +28,8 @@ BYTES_MAX = 64 * 1024 * 1024
 RANK_SHIFT = 64
 """Ranks are tip per unit in 2^-64 ncolo: integers that compare like the fractions."""
 
+FULL = "the pool is full of better paying transactions"
+
 Lane = tuple[bytes, int]
 """Sender and lane number."""
 
@@ -141,6 +143,24 @@ class Mempool:
 
     # Admission
 
+    def require_hope(self, tx: Waiting, wall_ms: int) -> None:
+        """Refuse at little cost what ``add`` would refuse now; raises as ``add`` does.
+
+        For what is not verified yet: what passes may still be refused, what is refused here need
+        not be verified.
+        """
+        self._require_admissible(tx, self._view.next_seq(tx.sender, tx.lane), wall_ms)
+        old = self._in_slot(tx)
+        if old is not None:
+            self._require_better(tx, old.tx)
+        elif len(self._by_id) >= self._count_max or self.bytes >= self._bytes_max:
+            put_back: list[tuple[int, int, bytes]] = []
+            worst = self._pop_worst(put_back)
+            for entry in put_back:
+                heapq.heappush(self._worst, entry)
+            if worst is None or worst.tx.rank >= tx.rank:
+                raise Rejected("pool/Full", FULL)
+
     def add(self, tx: Waiting, now_ms: int, wall_ms: int) -> list[bytes]:
         """Admit a transaction; return the ids that had to leave for it.
 
@@ -221,7 +241,7 @@ class Mempool:
             while count + 1 > self._count_max or size + tx.size > self._bytes_max:
                 worst = self._pop_worst(put_back)
                 if worst is None or worst.tx.rank >= tx.rank:
-                    raise Rejected("pool/Full", "the pool is full of better paying transactions")
+                    raise Rejected("pool/Full", FULL)
                 for kept in self._followers(worst.tx):
                     if kept.tx.id in leaving or kept is old:
                         continue

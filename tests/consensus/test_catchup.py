@@ -10,13 +10,14 @@ from chain.errors import Misuse, Rejected
 from chain.finality import LightClient
 from chain.header import Header
 from consensus.catchup import (
+    RANGE_ASKED_MAX,
     Base,
     answer_range,
     check_range,
     finalization_of,
     next_range,
 )
-from consensus.messages import RANGE_BLOCKS_MAX, RangeAnswer, RangeRequest
+from consensus.messages import RangeAnswer, RangeRequest
 from tests.simulation.application import GENESIS_HASH, GENESIS_TIME_MS, PARAMS
 from tests.simulation.cluster import Cluster
 from tests.simulation.keys import fake_verify
@@ -88,7 +89,7 @@ def test_a_chain_is_followed_over_an_epochs_end() -> None:
 def test_a_question_never_reaches_past_the_epoch() -> None:
     assert next_range(Base(b"", 10, 0), CLIENT) == RangeRequest(11, 2)
     assert next_range(Base(b"", 0, 0), LightClient(GENESIS_HASH, 10**6, 0, CLIENT.committee)) == (
-        RangeRequest(1, RANGE_BLOCKS_MAX)
+        RangeRequest(1, RANGE_ASKED_MAX)
     )
     with pytest.raises(Misuse):
         next_range(Base(b"", LENGTH, 0), CLIENT)

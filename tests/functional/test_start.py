@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import socket
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import msgspec
@@ -189,13 +191,20 @@ def test_a_package_of_another_project(
     start_fails(home, *words, directory=tmp_path)
 
 
-def test_a_committee_that_needs_others(home: Home) -> None:
+def test_without_its_committee_a_node_answers_and_says_why_nothing_is_final(home: Home) -> None:
     genesis = read_genesis(home.genesis)
     others = [GenesisValidator(new_key().public_key, 1) for _ in range(3)]
     more = msgspec.structs.replace(genesis, validators=[*genesis.validators, *others])
     write_genesis(home.genesis, more)
 
-    start_fails(home, "4 validators", "node/NotAlone")
+    with NodeProcess(home.root) as node:
+        status = node.start().call("chain.status")
+        assert (status["healthy"], status["height"], status["peers"]) == (False, 0, 0)
+        assert "validators with 1 of 4 votes are connected" in status["reason"]
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{node.url}/health")
+        assert refused.value.code == 503
+        refused.value.close()
 
 
 def test_a_key_is_never_overwritten(home: Home) -> None:

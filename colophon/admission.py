@@ -1,0 +1,66 @@
+"""What a transaction must pass before it waits in this node's pool (protocol.md T2–T6, C16).
+
+One place for clients and peers: they differ only in who is told, and who is to blame.
+"""
+
+from __future__ import annotations
+
+from chain.errors import Rejected
+from chain.transaction import ENVELOPE, Envelope, check_attachments
+from consensus.mempool import Waiting
+from state.modules.account import require_keys
+from state.registry import Transaction
+
+from .application import NodeApplication
+
+NO_FUNDS = "the sender's account has no balance to pay fees"
+
+
+class Admission:
+    """The checks in the order of their cost; signatures are verified between the last two."""
+
+    def __init__(self, application: NodeApplication) -> None:
+        self._application = application
+
+    def read(self, raw: bytes) -> Transaction:
+        """Return a transaction that its bytes alone allow (T3–T6); raises ``Rejected``."""
+        return self.inspect(ENVELOPE.decode(raw), len(raw))
+
+    def inspect(self, envelope: Envelope, size: int) -> Transaction:
+        """Return the transaction of a decoded envelope of ``size`` bytes; raises ``Rejected``.
+
+        What is refused here would be refused by every node of this network, at any time.
+        """
+        machine = self._application.machine
+        tx = machine.registry.read(envelope.body, envelope.signatures, machine.genesis_hash)
+        params = machine.params
+        if size > params.tx_bytes_max:
+            raise Rejected("tx/TooManyBytes", f"{size} bytes, at most {params.tx_bytes_max}")
+        if tx.units > params.tx_units_max:
+            raise Rejected("tx/TooManyUnits", f"{tx.units} units, at most {params.tx_units_max}")
+        check_attachments(tx.blobs, envelope.attachments)
+        return tx
+
+    def require_hope(self, tx: Transaction, raw: bytes) -> Waiting:
+        """Return what the pool will see; refuse what it would refuse now (C16).
+
+        For before the signatures are verified: they cost ten times as much.
+        """
+        waiting = self._application.waiting(tx, raw)
+        self._application.require_hope(waiting)
+        return waiting
+
+    def require_keys(self, tx: Transaction) -> None:
+        """Check that the keys may act for the sender, on the finalised state."""
+        account = self._application.machine.account(tx.body.sender)
+        if account is None:
+            raise Rejected("tx/FeeUnpaid", NO_FUNDS)
+        require_keys(tx.body.sender, account, tx.body.keys)
+
+    def add(self, tx: Transaction, waiting: Waiting, source: bytes | None) -> None:
+        """Put a verified transaction into the pool; ``source`` is the peer, None for a client.
+
+        Raises ``Rejected``; then the pool is as it was.
+        """
+        self.require_keys(tx)
+        self._application.admit(tx, waiting, source)

@@ -1,0 +1,166 @@
+"""Transactions between nodes: gossip out, admission in (protocol.md C16, C20).
+
+What comes is read, verified and admitted in steps of a few milliseconds, so that votes are heard
+in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from chain.codec import encode
+from chain.errors import Rejected
+from chain.transaction import Envelope
+from consensus.effects import Blame
+from consensus.gossip import TRANSACTIONS_BATCH, Gossip, TransactionsBatch
+from consensus.mempool import Waiting
+from p2p.network import Network
+from state.registry import Transaction
+
+from ..admission import Admission
+from ..application import NodeApplication
+from ..signatures import SignatureWorkers, items_of
+from .channels import TRANSACTIONS
+
+log = logging.getLogger("colophon.network")
+
+STEP = 32
+"""Transactions per step: some 4 ms of work where signatures are verified inline."""
+INTAKE_MAX = 8_192
+"""Transactions that wait to be read; what comes beyond comes again with a proposal (C17)."""
+FLUSH_S = 0.02
+"""Least pause between two batches to the same peers. The first after a pause goes at once."""
+
+Given = tuple[bytes, bytes, Envelope]
+"""Id, bytes and envelope of a transaction."""
+
+
+class Relay:
+    """The transactions of one node on their way to and from its peers."""
+
+    def __init__(
+        self,
+        network: Network,
+        gossip: Gossip,
+        admission: Admission,
+        application: NodeApplication,
+        workers: SignatureWorkers,
+        blame: Callable[[Blame], None],
+    ) -> None:
+        self.overflowed = 0
+        """Transactions of peers that were dropped unread: this node is too slow for them."""
+        self._network = network
+        self._gossip = gossip
+        self._admission = admission
+        self._application = application
+        self._workers = workers
+        self._blame = blame
+        self._intake: deque[tuple[bytes, list[Given]]] = deque()
+        self._waiting = 0
+        self._has_intake = asyncio.Event()
+        self._flush_timer: asyncio.Handle | None = None
+        self._flushed_s = 0.0
+
+    def joined(self, peer: bytes, *, is_validator: bool) -> None:
+        """A peer is connected: it is given what waits in the pool, too."""
+        self._gossip.joined(peer, self._pool(), is_validator=is_validator)
+        self._plan_flush()
+
+    def left(self, peer: bytes) -> None:
+        """A peer is gone."""
+        self._gossip.left(peer)
+
+    def close(self) -> None:
+        """Send nothing more."""
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+
+    def _pool(self) -> Iterator[tuple[bytes, bytes]]:
+        pool = self._application.pool
+        for tx_id in list(self._application.pool_transactions):
+            waiting = pool.get(tx_id)
+            if waiting is not None:
+                yield tx_id, waiting.raw
+
+    # --- out ----------------------------------------------------------------------------------
+
+    def admitted(self, tx: Transaction, raw: bytes, source: bytes | None) -> None:
+        """A transaction entered the pool: spread it soon."""
+        self._gossip.admitted(tx.id, raw, source)
+        self._plan_flush()
+
+    def _plan_flush(self) -> None:
+        if self._flush_timer is None:
+            loop = asyncio.get_running_loop()
+            delay_s = max(0.0, self._flushed_s + FLUSH_S - loop.time())
+            self._flush_timer = loop.call_later(delay_s, self.flush)
+
+    def flush(self) -> None:
+        """Send every peer what waits for it, a batch each; the rest goes with the next turn."""
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
+        more = False
+        for peer in self._network.peers:
+            chosen = self._gossip.flush(peer)
+            if chosen:
+                self._network.send(peer, TRANSACTIONS, encode(TransactionsBatch(chosen)))
+            more = more or self._gossip.has_more(peer)
+        self._flushed_s = asyncio.get_running_loop().time()
+        if more:
+            self._plan_flush()
+
+    # --- in -----------------------------------------------------------------------------------
+
+    def take(self, peer: bytes, data: bytes) -> None:
+        """Queue a batch of a peer; raises ``Rejected`` if it is none: then the peer is at fault."""
+        given = self._gossip.receive(peer, TRANSACTIONS_BATCH.decode(data))
+        room = INTAKE_MAX - self._waiting
+        self.overflowed += max(0, len(given) - room)
+        kept = given[:room]
+        if kept:
+            self._intake.append((peer, kept))
+            self._waiting += len(kept)
+            self._has_intake.set()
+
+    async def run(self) -> None:
+        """Admit what comes, until cancelled."""
+        while True:
+            await self._has_intake.wait()
+            self._has_intake.clear()
+            while self._intake:
+                peer, given = self._intake.popleft()
+                for start in range(0, len(given), STEP):
+                    chunk = given[start : start + STEP]
+                    self._waiting -= len(chunk)
+                    await self._admit(peer, chunk)
+                    await asyncio.sleep(0)
+
+    async def _admit(self, peer: bytes, given: list[Given]) -> None:
+        """Admit a few transactions; a peer that relays what never can be valid is at fault."""
+        hopeful: list[tuple[Transaction, Waiting]] = []
+        for _, raw, envelope in given:
+            try:
+                tx = self._admission.inspect(envelope, len(raw))
+            except Rejected as refusal:
+                self._blame(Blame(peer, refusal.code, refusal.message))
+                return
+            try:
+                hopeful.append((tx, self._admission.require_hope(tx, raw)))
+            except Rejected:
+                continue  # What the state refuses is nobody's fault (C16).
+        if not hopeful:
+            return
+        items = [item for tx, _ in hopeful for item in items_of(tx)]
+        good = await asyncio.wrap_future(self._workers.submit(items))
+        if not all(good):
+            self._blame(Blame(peer, "crypto/BadSignature", "it relayed a forged transaction"))
+            return
+        for tx, waiting in hopeful:
+            try:
+                self._admission.add(tx, waiting, peer)
+            except Rejected as refusal:
+                log.debug("not_admitted tx=%s reason=%s", tx.id.hex(), refusal)
