@@ -38,7 +38,7 @@ from .application import NodeApplication
 from .clock import Clock
 from .host import Host
 from .network.router import Router
-from .signatures import BatchVerifier, SignatureWorkers, items_of
+from .signatures import BatchVerifier, items_of
 from .wallet import Draft, Wallet
 
 GONE_MAX = 10_000
@@ -59,10 +59,10 @@ class NodeBackend:
         name: str,
         application: NodeApplication,
         host: Host,
-        workers: SignatureWorkers,
+        router: Router,
+        verifier: BatchVerifier,
         clock: Clock,
         faucet: SigningKey | None,
-        router: Router,
     ) -> None:
         self.reader = application.reader
         self._name = name
@@ -70,7 +70,7 @@ class NodeBackend:
         self._host = host
         self._router = router
         self._admission = Admission(application)
-        self._verifier = BatchVerifier(workers)
+        self._verifier = verifier
         self._clock = clock
         self._wallet = None
         if faucet is not None and application.machine.params.dev:

@@ -20,8 +20,8 @@ from chain.vote import Verifier, VoteKind
 from .messages import RANGE_BLOCKS_MAX, RANGE_BYTES_MAX, RangeAnswer, RangeRequest
 
 RANGE_ASKED_MAX = 32
-"""Blocks asked for at once (C18). Each is stored with a proof of its own, which has the headers of those
-after it in the range: 32 keep that at some 8 KB a block, and below V12's 64 headers."""
+"""Blocks asked for at once (C18). Each is stored with a proof of its own, which has the headers of
+those after it in the range: 32 keep that at some 8 KB a block, and below V12's 64 headers."""
 
 
 @dataclass(frozen=True, slots=True)
