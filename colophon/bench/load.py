@@ -25,6 +25,8 @@ BATCH = 100
 """Transactions of one request."""
 BUSY_S = 0.1
 """Pause of a saturating sender that was told that the node is busy."""
+BUSY = ("pool/Full", "node/Busy")
+"""Refusals that say nothing of the transaction: it may be sent again soon."""
 OPEN_MAX = 16
 """Requests open at one node in an open loop; beyond, the load is not sent but counted as late."""
 TIMEOUT_S = 60
@@ -51,9 +53,14 @@ class Tally:
 
     admitted: int = 0
     refused: Counter[str] = field(default_factory=Counter)
-    """By code: ``pool/Full`` and ``node/Busy`` say "later"."""
+    """By code."""
     late: int = 0
     """Not sent: the nodes had not answered what was sent before."""
+
+    @property
+    def busy(self) -> int:
+        """How often a node said "later"."""
+        return sum(self.refused[code] for code in BUSY)
 
 
 class Load:
@@ -149,17 +156,22 @@ class Sender:
     async def _send_at(
         self, session: aiohttp.ClientSession, node: int, turns: Iterator[float]
     ) -> None:
-        open_requests: set[asyncio.Task[bool]] = set()
+        open_requests: set[asyncio.Task[None]] = set()
         for turn in turns:
             await asyncio.sleep(max(0.0, turn - time.monotonic()))
             request = self._load.take(node)
             if request is None or len(open_requests) >= OPEN_MAX:
                 self.tally.late += BATCH
                 continue
-            task = asyncio.create_task(self._send(session, node, request))
+            task = asyncio.create_task(self._send_once(session, node, request))
             open_requests.add(task)
             task.add_done_callback(open_requests.discard)
         await asyncio.gather(*open_requests)
+
+    async def _send_once(self, session: aiohttp.ClientSession, node: int, request: bytes) -> None:
+        """Send one request; what was refused is offered again in its next turn."""
+        if await self._send(session, node, request):
+            self._load.give_back(node, request)
 
     async def _send(self, session: aiohttp.ClientSession, node: int, request: bytes) -> bool:
         """Send one request; tell whether a part of it was refused for the time being."""
@@ -175,7 +187,7 @@ class Sender:
             data = outcome.error.get("data")
             code = str(data.get("code")) if isinstance(data, dict) else str(outcome.error)
             self.tally.refused[code] += 1
-            busy = busy or code in ("pool/Full", "node/Busy")
+            busy = busy or code in BUSY
         return busy
 
 

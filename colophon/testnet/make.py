@@ -8,6 +8,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -81,11 +82,20 @@ def make_dev_home(root: Path, time_ms: int) -> Home:
     return home
 
 
-def make_network(root: Path, validators: int, time_ms: int) -> Layout:
+def make_network(
+    root: Path,
+    validators: int,
+    time_ms: int,
+    *,
+    params: Params | None = None,
+    rich: Sequence[bytes] = (),
+) -> Layout:
     """Make a network of equal validators, each with a home and ports of its own.
 
-    Node 0 has the faucet. The directory appears whole or not at all. Raises ``Rejected`` with
-    ``testnet/NotEmpty`` or ``testnet/NotWritable``.
+    ``params`` are its parameters, if not those of ``local_params``; ``rich`` are addresses that
+    begin with money beside the network's own accounts. Node 0 has the faucet. The directory
+    appears whole or not at all. Raises ``Rejected`` with ``testnet/NotEmpty`` or
+    ``testnet/NotWritable``.
     """
     root = root.expanduser().absolute()
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
@@ -102,19 +112,19 @@ def make_network(root: Path, validators: int, time_ms: int) -> Layout:
         ) from None
     with ExitStack() as cleaning:
         cleaning.callback(shutil.rmtree, building, ignore_errors=True)
-        _fill(Layout(building, validators), time_ms)
+        _fill(Layout(building, validators), time_ms, params or local_params(dev=True), rich)
         building.rename(root)  # over an empty directory this is allowed
         cleaning.pop_all()
     return Layout(root, validators)
 
 
-def _fill(layout: Layout, time_ms: int) -> None:
+def _fill(layout: Layout, time_ms: int, params: Params, others: Sequence[bytes]) -> None:
     """Write everything a network consists of."""
     keys = [new_key() for _ in range(layout.validators)]
     faucet = new_key()
     accounts = {name: new_key() for name in ACCOUNTS}
-    rich = [address_of(key.public_key) for key in (faucet, *accounts.values())]
-    genesis = new_genesis("colophon-local", time_ms, keys, rich, local_params(dev=True))
+    own = [address_of(key.public_key) for key in (faucet, *accounts.values())]
+    genesis = new_genesis("colophon-local", time_ms, keys, [*own, *others], params)
     ports = free_ports(2 * layout.validators)
     rpc, p2p = ports[: layout.validators], ports[layout.validators :]
     names = [

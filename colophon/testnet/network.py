@@ -13,6 +13,7 @@ from pathlib import Path
 
 from chain.errors import Rejected
 from chain.ids import address_of, format_id
+from chain.params import Params
 from colophon.client import Client
 from colophon.config import load_config, parse_address
 from colophon.home import read_key
@@ -180,9 +181,12 @@ class Network:
 
 
 @contextmanager
-def new_network(root: Path, validators: int) -> Iterator[Network]:
-    """Make a network and run it for a while."""
-    network = Network(make_network(root, validators, time.time_ns() // 1_000_000))
+def new_network(
+    root: Path, validators: int, *, params: Params | None = None, rich: Sequence[bytes] = ()
+) -> Iterator[Network]:
+    """Make a network as ``make_network`` does and run it for a while."""
+    now_ms = time.time_ns() // 1_000_000
+    network = Network(make_network(root, validators, now_ms, params=params, rich=rich))
     with network.running():
         yield network
 

@@ -197,7 +197,7 @@ def test_without_its_committee_a_node_answers_and_says_why_nothing_is_final(home
     more = msgspec.structs.replace(genesis, validators=[*genesis.validators, *others])
     write_genesis(home.genesis, more)
 
-    with NodeProcess(home.root) as node:
+    with Node(home.root) as node:
         status = node.start().call("chain.status")
         assert (status["healthy"], status["height"], status["peers"]) == (False, 0, 0)
         assert "validators with 1 of 4 votes are connected" in status["reason"]
