@@ -117,7 +117,7 @@ class RealApplication:
         envelope = ENVELOPE.decode(raw)
         tx = REGISTRY.read(envelope.body, envelope.signatures, self.machine.genesis_hash)
         try:
-            self._node.admit(tx, raw)
+            self._node.admit(tx, self._node.waiting(tx, raw))
         except Rejected as refusal:
             assert refusal.code.startswith("pool/"), refusal
 
