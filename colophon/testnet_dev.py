@@ -15,7 +15,7 @@ from chain.params import ModuleVersion, Params
 from chain.types import COLO
 from state.families import MODULES
 
-from .home import Home, new_key, write_genesis, write_key
+from .home import Home, make_validator, new_key, write_genesis, write_key
 
 FAUCET_COLO = 1_000_000_000
 """COLO that the faucet of a development network begins with."""
@@ -59,12 +59,15 @@ def make_dev_home(root: Path, time_ms: int) -> Home:
     genesis = new_genesis(
         "colophon-dev", time_ms, [validator], [address_of(faucet.public_key)], params
     )
+    make_validator(home, validator)
     write_genesis(home.genesis, genesis)
-    write_key(home.validator_key, validator)
     write_key(home.faucet_key, faucet)
     return home
 
 
 def reset_home(home: Home) -> None:
-    """Remove the chain's data and keep keys, settings and genesis."""
+    """Remove the chain's data and keep keys, settings and genesis.
+
+    The journal goes and none is begun: the key may have signed, and others may have heard (C15).
+    """
     shutil.rmtree(home.root / "data", ignore_errors=True)

@@ -22,7 +22,7 @@ from consensus import events as ev
 from consensus.catchup import is_own_finalization
 from consensus.core import Core
 from consensus.guard import check_guard, next_entry
-from consensus.journal import VoteRecord
+from consensus.journal import BegunRecord, VoteRecord
 from consensus.messages import EpochEnded, Message, ProposalMessage, VoteMessage
 from consensus.shared import Settings
 from consensus.timers import Timer
@@ -101,7 +101,9 @@ class Cluster(Timeline):
     def make_node(self, index: int) -> Node:
         """Return a new body of a member; it is not yet one of ``bodies``."""
         sign = partial(self.sign, index)
-        return Node(index, self._make_core(index), self.make_application(index), sign)
+        node = Node(index, self._make_core(index), self.make_application(index), sign)
+        node.journal, node.synced = [BegunRecord()], 1
+        return node
 
     def make_application(self, index: int) -> Application:
         """Return the application of a new node."""
