@@ -226,7 +226,7 @@ def test_a_crash_before_the_first_vote_is_durable_costs_nobody_his_vote() -> Non
     cluster.run_for(4_000)  # It signed, but the disk is not done.
     assert slow.core.shared.mode is Mode.ACTIVE
     cluster.crash(slow)
-    cluster.delays.sync = 0
+    cluster.setting.delays.sync = 0
     cluster.run_to_height(3, limit_ms=60_000)
     cluster.crash(cluster.nodes[3])
 
@@ -268,7 +268,7 @@ def test_after_a_power_cut_a_lost_journal_waits_until_the_others_have_listened()
 
 
 def test_an_old_journal_stops_the_start() -> None:
-    cluster = Cluster([1] * 4, Cluster([1]).params)
+    cluster = Cluster([1] * 4)
     cluster.keep_busy()
     cluster.run_to_height(3, limit_ms=20_000)
     node = cluster.nodes[1]
@@ -294,7 +294,7 @@ def test_an_execution_bug_of_one_node_stops_neither_chain_nor_node() -> None:
     failed: list[bytes] = []
 
     cluster.run_to_height(2, limit_ms=10_000)
-    execute = cluster._execute
+    execute = cluster.host.execute
 
     def fail_once(target: object, block: object) -> None:
         if target is node and not failed:
@@ -302,7 +302,7 @@ def test_an_execution_bug_of_one_node_stops_neither_chain_nor_node() -> None:
             node.app.faulty.add(block.id)  # type: ignore[attr-defined]  # as above
         execute(target, block)  # type: ignore[arg-type]  # as above
 
-    cluster._execute = fail_once  # type: ignore[method-assign]  # the point of the test
+    cluster.host.execute = fail_once  # type: ignore[method-assign]  # the point of the test
     cluster.run_to_height(30, limit_ms=60_000)
 
     assert failed and real is not None
@@ -315,7 +315,7 @@ def test_a_block_that_nobody_can_execute_is_nullified() -> None:
     cluster = Cluster([1] * 4)
     cluster.submit(100)
     cluster.run_to_height(2, limit_ms=10_000)
-    execute = cluster._execute
+    execute = cluster.host.execute
     faulty: list[bytes] = []
 
     def fail(target: object, block: object) -> None:
@@ -325,7 +325,7 @@ def test_a_block_that_nobody_can_execute_is_nullified() -> None:
             node.app.faulty.update(faulty)
         execute(target, block)  # type: ignore[arg-type]  # as above
 
-    cluster._execute = fail  # type: ignore[method-assign]  # the point of the test
+    cluster.host.execute = fail  # type: ignore[method-assign]  # the point of the test
     cluster.run_to_height(30, limit_ms=60_000)
 
     assert faulty[0] not in [block.id for block in cluster.nodes[0].app.blocks]

@@ -177,7 +177,9 @@ class Run:
         cluster.check()
         self.oracle.at_end()
         heights = max(len(node.app.blocks) for node in cluster.nodes)
-        return Outcome(cluster.digest, heights, cluster.events, cluster.now_ms, self._size)
+        return Outcome(
+            cluster.host.digest, heights, cluster.host.events, cluster.now_ms, self._size
+        )
 
     def _corrupt(self) -> None:
         """Make the faulty members what they are: silent, lying or two-faced."""
