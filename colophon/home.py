@@ -33,6 +33,8 @@ from chain.errors import Rejected
 from chain.genesis import Genesis, check_genesis
 from chain.json_form import record_from_json, record_to_json
 
+from .journal_file import begin_journal
+
 LOCK_ATTEMPTS = 10
 LOCK_PAUSE_S = 0.01
 """Between two attempts to take a home's lock."""
@@ -157,6 +159,21 @@ def write_key(path: Path, key: SigningKey) -> None:
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         json.dump(form, file, indent=2)
         file.write("\n")
+
+
+def make_validator(home: Home, key: SigningKey) -> None:
+    """Give a home its consensus key, and a journal that says it has signed nothing (C15, J2).
+
+    ``key`` must have been made just now: about one that may have signed elsewhere the journal
+    would lie. Nothing else may begin a journal.
+    """
+    if not home.validator_key.exists() and any(home.journal.glob("*")):
+        raise Rejected(
+            "home/JournalExists",
+            f"{home.journal} holds what another key signed; move it away, then make the key",
+        )
+    write_key(home.validator_key, key)
+    begin_journal(home.journal)
 
 
 def read_key(path: Path) -> SigningKey:

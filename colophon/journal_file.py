@@ -15,7 +15,9 @@ from typing import NamedTuple
 from chain.errors import Corruption
 from chain.types import U64_MAX
 from consensus.journal import (
+    SEGMENT_BYTES,
     AttachmentsRecord,
+    BegunRecord,
     BlockRecord,
     CertificateRecord,
     FinalisedRecord,
@@ -23,6 +25,7 @@ from consensus.journal import (
     JournalWriter,
     QuarantineRecord,
     VoteRecord,
+    intact_after,
     read_journal,
 )
 
@@ -55,8 +58,16 @@ def place_of(record: JournalRecord) -> Place:
             return Place(epoch, view)
         case QuarantineRecord(epoch=epoch):
             return Place(epoch, U64_MAX)  # stays as long as the epoch's votes may
-        case AttachmentsRecord():
+        case AttachmentsRecord() | BegunRecord():
             return Place(0, 0)
+
+
+def begin_journal(directory: Path) -> None:
+    """Make the journal of a key that has never signed, and say so in it (J2)."""
+    journal = JournalFile(directory, segment_bytes=SEGMENT_BYTES)
+    journal.append([BegunRecord()])
+    journal.sync()
+    journal.close()
 
 
 class JournalFile:
@@ -73,6 +84,8 @@ class JournalFile:
         self._closed: list[_Segment] = []
         self._buffer = bytearray()
         self._newest = Place(0, 0)
+        self._intact = False
+        """Whether the records so far are all there is to know; each file has to say so (J6)."""
         self.syncs = 0
         """How often the disk was asked to be durable; a test counts them per block."""
         self.records = self._recover()
@@ -87,12 +100,14 @@ class JournalFile:
         records = list(replay.records)
         self._writer = JournalWriter(replay.next_seq)
         for record in records:
-            self._newest = max(self._newest, place_of(record))
+            self._note(record)
         self._closed = [_Segment(path, self._newest) for path in paths[:-1]]
         if paths:
             self._path = paths[-1]
             kept = replay.valid_bytes - sum(len(part) for part in parts[:-1])
             self._open(cut_to=kept)
+            if kept == 0:
+                self._say_intact()
         else:
             self._begin_segment()
         return tuple(records)
@@ -108,12 +123,23 @@ class JournalFile:
     def _begin_segment(self) -> None:
         self._path = self._directory / f"{self._writer.last_seq + 1:020d}{SUFFIX}"
         self._open(cut_to=0)
+        self._say_intact()
+
+    def _say_intact(self) -> None:
+        """Let a new file of an intact journal say that it is, so that older ones may go (J6)."""
+        if self._intact:
+            self.append([BegunRecord()])
+            self.sync()
+
+    def _note(self, record: JournalRecord) -> None:
+        self._newest = max(self._newest, place_of(record))
+        self._intact = intact_after(self._intact, record)
 
     def append(self, records: Iterable[JournalRecord]) -> None:
         """Add records to what the next ``sync`` makes durable."""
         for record in records:
             self._buffer += self._writer.encode(record)
-            self._newest = max(self._newest, place_of(record))
+            self._note(record)
 
     def take(self) -> tuple[bytes, int]:
         """Return the buffered bytes and the number of their last record, and clear the buffer."""

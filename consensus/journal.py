@@ -35,6 +35,14 @@ SEGMENT_BYTES = 64 * 1024 * 1024
 assert BODY_BYTES_MAX + HEADER_BYTES_MAX < PAYLOAD_BYTES_MAX
 
 
+class BegunRecord(Record, tag="begun"):
+    """Whatever was signed before this record binds no more; what comes after it is journalled.
+
+    It is written where a key is made, where signing begins without an intact journal (C15), and
+    at the head of every further segment of an intact one (J6).
+    """
+
+
 class VoteRecord(Record, tag="vote"):
     """A vote of my own: a promise."""
 
@@ -80,13 +88,28 @@ class QuarantineRecord(Record, tag="quarantine"):
 
 
 JournalRecord = (
-    VoteRecord
+    BegunRecord
+    | VoteRecord
     | BlockRecord
     | AttachmentsRecord
     | CertificateRecord
     | FinalisedRecord
     | QuarantineRecord
 )
+
+
+def intact_after(intact: bool, record: JournalRecord) -> bool:
+    """Tell whether a journal is intact after one more record (C15); an empty one is not.
+
+    Intact means that no promise can be missing: it begins before the first one that binds.
+    """
+    match record:
+        case BegunRecord() | VoteRecord():
+            return True
+        case QuarantineRecord():
+            return False
+        case _:
+            return intact
 
 
 class _Payload(Record):

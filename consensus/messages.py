@@ -86,6 +86,8 @@ class LookbackAnswer(Record, tag="lookback"):
     epoch: U64
     votes: Annotated[list[Vote], msgspec.Meta(max_length=LOOKBACK_VOTES_MAX)]
     finalization: Certificate | None
+    settled: bool
+    """Whether the sender has listened for 3 s since its own start; else it does not count."""
 
 
 class RangeRequest(Record, tag="range?"):

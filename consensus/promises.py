@@ -44,11 +44,15 @@ def on_durable(shared: Shared, token: int) -> None:
 
 
 def durable_votes(shared: Shared, view: int) -> list[Vote]:
-    """Return my votes of a view that are durable, so that they may be sent again."""
+    """Return my votes of a view that are durable, so that they may be sent again.
+
+    One that only a certificate knows was signed before the journal was lost: it stays there.
+    """
     round_ = shared.rounds.get(view)
     if round_ is None or shared.me is None:
         return []
-    return round_.book.votes_of(shared.me)
+    promised = round_.promised
+    return [vote for vote in round_.book.votes_of(shared.me) if promised.get(vote.kind) == vote]
 
 
 def parent_certificate(shared: Shared, view: int, block_id: bytes) -> Certificate | None:

@@ -184,13 +184,18 @@ class Shared:
         self.verifier = verifier
         self.pace = Pace(settings.params)
         self.mode = Mode.LOOKBACK
+        self.started_ms = 0
+        self.journal_intact = False
+        """Whether the journal tells everything I promised; see ``journal.intact_after``."""
         self.journal_lost = False
+        """Whether it is known not to: by a quarantine record, by the operator, or because it is
+        empty and the chain has begun. Never both; neither is a key that may be new."""
         self.journal_view = 0
         """Newest view of this epoch with a vote of mine in the journal at the start."""
-        self.journal_has_votes = False
-        """Whether the journal held any vote: an empty one is a new home, or a lost journal."""
-        self.lookback_peers: dict[Peer, int] = {}
-        """Peers that answered, and the newest finalised view each proved."""
+        self.lookback_peers: set[Peer] = set()
+        """Peers whose answers count."""
+        self.lookback_view = 0
+        """Newest view of this epoch of which a peer showed a vote of mine."""
         self.journal_votes: list[Vote] = []
         """My votes of that view."""
         self.lookback_since_ms = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from chain.block import Block
-from chain.certificate import verify_certificate
+from chain.certificate import Certificate
 from chain.errors import Rejected
 from chain.vote import Vote, VoteKind, verify_vote
 
@@ -13,13 +13,15 @@ from .effects import Broadcast, Send, Stop
 from .events import Peer, Started
 from .finalising import open_epoch
 from .journal import (
+    BegunRecord,
     BlockRecord,
     CertificateRecord,
     JournalRecord,
     QuarantineRecord,
     VoteRecord,
+    intact_after,
 )
-from .learning import keep_block, take_certificate
+from .learning import keep_block, learn_certificate, take_certificate
 from .messages import LOOKBACK_VOTES_MAX, LookbackAnswer, LookbackQuestion
 from .shared import Mode, Shared
 from .timers import LOOKBACK_ASK_MS, LOOKBACK_MS, Timer
@@ -30,20 +32,23 @@ LOOKBACK_PEERS_MAX = 256
 
 def on_started(shared: Shared, event: Started) -> None:
     """Take over what the store and the journal hold, then look back if others could know more."""
+    shared.started_ms = shared.now_ms
     open_epoch(shared, event.epoch, event.head)
     replay(shared, event.journal)
     begin_lookback(shared)
     if event.journal_lost and shared.mode is Mode.LOOKBACK and not shared.journal_lost:
         shared.persist(QuarantineRecord(shared.epoch))
-    shared.journal_lost |= event.journal_lost
+    if event.journal_lost:
+        _lose(shared)
 
 
 def replay(shared: Shared, records: Iterable[JournalRecord]) -> None:
     """Restore promises, certificates and bodies of this epoch; nothing is sent (J3)."""
     for record in records:
-        if isinstance(record, VoteRecord):
-            shared.journal_has_votes = True
-            shared.journal_lost = False
+        shared.journal_intact = intact_after(shared.journal_intact, record)
+        shared.journal_lost = not shared.journal_intact and (
+            shared.journal_lost or isinstance(record, QuarantineRecord)
+        )
         match record:
             case VoteRecord() if record.vote.epoch == shared.epoch:
                 _restore_vote(shared, record.vote)
@@ -57,10 +62,8 @@ def replay(shared: Shared, records: Iterable[JournalRecord]) -> None:
                 if certificate.view > shared.head.view:
                     shared.round(certificate.view).book.restore(certificate)
                     take_certificate(shared, certificate)
-            case QuarantineRecord():
-                shared.journal_lost = True
             case _:
-                pass  # Of another epoch, or the host's.
+                pass  # Of another epoch, of the journal itself, or the host's.
 
 
 def _restore_vote(shared: Shared, vote: Vote) -> None:
@@ -83,12 +86,13 @@ def _restore_vote(shared: Shared, vote: Vote) -> None:
 def begin_lookback(shared: Shared) -> None:
     """Ask everybody, unless I am no member or hold a quorum alone: then nobody can know more."""
     shared.lookback_peers.clear()
+    shared.lookback_view = 0
     if shared.me is None or _is_quorum_alone(shared):
         shared.mode = Mode.ACTIVE
         return
     shared.mode = Mode.LOOKBACK
     shared.lookback_since_ms = shared.now_ms
-    shared.lookback_floor = max(shared.journal_view, shared.head.view)
+    shared.lookback_floor = max(shared.journal_view, shared.finalised_view)
     _ask(shared)
 
 
@@ -96,23 +100,28 @@ def on_lookback_timer(shared: Shared) -> None:
     """With an intact journal silence is clean; otherwise ask until enough have answered."""
     if shared.mode is not Mode.LOOKBACK:
         return
-    if _is_intact(shared) and shared.now_ms >= shared.lookback_since_ms + LOOKBACK_MS:
-        shared.mode = Mode.ACTIVE
+    if shared.journal_intact and shared.now_ms >= shared.lookback_since_ms + LOOKBACK_MS:
+        _activate(shared)
     else:
         _ask(shared)
 
 
 def on_question(shared: Shared, peer: Peer, question: LookbackQuestion) -> None:
-    """Answer in every mode with the asker's votes from its journal's newest view on (C15)."""
+    """Answer in every mode with the asker's votes from its journal's newest view on (C15).
+
+    Who has just started has forgotten votes that are in no certificate, and may not have heard
+    yet what became final meanwhile; it says so.
+    """
     if not shared.answered.allow((peer, "lookback"), shared.now_ms):
         return
     votes: list[Vote] = []
     if question.epoch == shared.epoch:
         views = sorted(view for view in shared.rounds if view >= question.view)
         for view in views:
-            votes += shared.rounds[view].book.votes_of(question.signer)
-    answer = LookbackAnswer(shared.epoch, votes[-LOOKBACK_VOTES_MAX:], shared.finalization)
-    shared.emit(Send(peer, answer))
+            votes += shared.rounds[view].book.votes_shown_of(question.signer)
+    settled = shared.now_ms >= shared.started_ms + LOOKBACK_MS
+    votes = votes[-LOOKBACK_VOTES_MAX:]
+    shared.emit(Send(peer, LookbackAnswer(shared.epoch, votes, shared.finalization, settled)))
     if shared.mode is Mode.LOOKBACK and peer not in shared.lookback_peers:
         shared.emit(Send(peer, _question(shared)))  # It was not there when I asked everybody.
 
@@ -128,11 +137,12 @@ def on_answer(shared: Shared, peer: Peer, answer: LookbackAnswer) -> None:
         _require_known(shared, vote)
         if shared.mode is not Mode.LOOKBACK:
             return
-    view = _proved_view(shared, answer)
-    if peer in shared.lookback_peers or len(shared.lookback_peers) < LOOKBACK_PEERS_MAX:
-        shared.lookback_peers[peer] = view
-    if not shared.journal_has_votes and (view > 0 or shared.start.base_height > 0):
-        shared.journal_lost = True  # The chain has begun; whoever voted has a journal.
+    if answer.finalization is not None:
+        _learn(shared, answer.finalization)
+    if not shared.journal_intact and (shared.finalised_view > 0 or shared.start.base_height > 0):
+        _lose(shared)  # The chain has begun; whoever may vote has a journal.
+    if answer.settled and len(shared.lookback_peers) < LOOKBACK_PEERS_MAX:
+        shared.lookback_peers.add(peer)
     if len(shared.lookback_peers) > (len(shared.committee) - 1) // 3:
         _conclude(shared)
 
@@ -164,10 +174,6 @@ def _question(shared: Shared) -> LookbackQuestion:
     return LookbackQuestion(shared.epoch, shared.lookback_floor, shared.me)
 
 
-def _is_intact(shared: Shared) -> bool:
-    return shared.journal_has_votes and not shared.journal_lost
-
-
 def _is_quorum_alone(shared: Shared) -> bool:
     assert shared.me is not None
     return shared.committee.is_quorum(shared.committee.powers[shared.me])
@@ -175,21 +181,30 @@ def _is_quorum_alone(shared: Shared) -> bool:
 
 def _conclude(shared: Shared) -> None:
     """More than f peers answered, so an honest one did."""
-    if _is_intact(shared):
+    if shared.journal_intact:
         return  # Three seconds of silence are worth more than an early answer.
     if not shared.journal_lost:
         _activate(shared)
         return
     shared.mode = Mode.QUARANTINE
-    newest = max(shared.finalised_view, *shared.lookback_peers.values())
+    newest = max(shared.finalised_view, shared.lookback_view)
     shared.quarantine_until = newest + shared.views_ahead
     shared.cancel_timer(Timer.LOOKBACK)
 
 
+def _lose(shared: Shared) -> None:
+    shared.journal_intact = False
+    shared.journal_lost = True
+
+
 def _activate(shared: Shared) -> None:
+    """Sign from now on; a crash before the first vote must not ask the same question again."""
     shared.mode = Mode.ACTIVE
-    shared.journal_lost = False
     shared.cancel_timer(Timer.LOOKBACK)
+    if not shared.journal_intact:
+        shared.persist(BegunRecord())
+    shared.journal_intact = True
+    shared.journal_lost = False
 
 
 def _require_known(shared: Shared, vote: Vote) -> None:
@@ -200,6 +215,7 @@ def _require_known(shared: Shared, vote: Vote) -> None:
         return  # Final at the start, so I never sign there again; or in the journal.
     verify_vote(vote, shared.committee, shared.genesis_hash, shared.verifier)
     if shared.journal_lost:
+        shared.lookback_view = max(shared.lookback_view, vote.view)
         return  # What a quarantine is for.
     shared.mode = Mode.STOPPED
     shared.emit(
@@ -211,11 +227,15 @@ def _require_known(shared: Shared, vote: Vote) -> None:
     )
 
 
-def _proved_view(shared: Shared, answer: LookbackAnswer) -> int:
-    certificate = answer.finalization
-    if certificate is None or certificate.epoch != shared.epoch:
-        return 0
+def _learn(shared: Shared, certificate: Certificate) -> None:
+    """Learn what an answer proves to be final: a quarantine is counted from there.
+
+    Raises ``Rejected`` if it proves nothing.
+    """
+    if certificate.epoch != shared.epoch or shared.end_proof is not None:
+        return
+    if certificate.view <= shared.finalised_view:
+        return
     if certificate.kind != VoteKind.FINALIZE:
         raise Rejected("consensus/Lookback", "the answer's certificate is no finalization")
-    verify_certificate(certificate, shared.committee, shared.genesis_hash, shared.verifier)
-    return certificate.view
+    learn_certificate(shared, certificate)

@@ -120,6 +120,19 @@ class VoteBook:
         """Return a member's verified votes of this view, by kind."""
         return [self.votes[kind][signer] for kind in KINDS if signer in self.votes[kind]]
 
+    def votes_shown_of(self, signer: int) -> list[Vote]:
+        """Return a member's votes of this view as ``votes_of``, and those only a certificate has.
+
+        After a restart these are all that is left of what others said (C15).
+        """
+        found: dict[int, Vote] = {}
+        for certificate in self.certificates:
+            if certificate is not None and certificate.signers >> signer & 1:
+                votes = {vote.signer: vote for vote in certificate.votes()}
+                found[certificate.kind] = votes[signer]
+        found |= {vote.kind: vote for vote in self.votes_of(signer)}
+        return [found[kind] for kind in sorted(found)]
+
     def _verify(self, vote: Vote) -> None:
         """Do what ``verify_vote`` does, hashing what equal votes sign only once."""
         message = self._messages.get((vote.kind, vote.block_id))

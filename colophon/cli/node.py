@@ -27,14 +27,15 @@ def command() -> None:
 @click.pass_obj
 def init(session: Session, genesis_file: Path | None) -> None:
     """Make a home: a consensus key and, if given, the genesis."""
-    from colophon.home import Home, new_key, read_genesis, write_genesis, write_key
+    from colophon.home import Home, make_validator, new_key, read_genesis, write_genesis
 
     home = Home(session.home_path)
     home.root.mkdir(parents=True, exist_ok=True)
-    if genesis_file is not None:
-        write_genesis(home.genesis, read_genesis(genesis_file))
+    genesis = None if genesis_file is None else read_genesis(genesis_file)
     key = new_key()
-    write_key(home.validator_key, key)
+    make_validator(home, key)
+    if genesis is not None:
+        write_genesis(home.genesis, genesis)
     public_key = "0x" + key.public_key.hex()
     session.show(
         {"home": str(home.root), "public_key": public_key},

@@ -19,7 +19,7 @@ from chain.genesis import Genesis, GenesisAccount, GenesisValidator
 from chain.ids import address_of
 from chain.params import ModuleVersion, Params
 from chain.types import COLO
-from colophon.home import Home, new_key, write_genesis, write_key
+from colophon.home import Home, make_validator, new_key, write_genesis, write_key
 from state.families import MODULES
 
 from .layout import Layout, write_marker
@@ -63,7 +63,7 @@ def new_genesis(
 def make_validator_home(home: Home, genesis: Genesis, key: SigningKey, settings: str = "") -> None:
     """Make the home of a validator that has never signed; ``settings`` is its node.toml."""
     home.root.mkdir(parents=True, exist_ok=True)
-    write_key(home.validator_key, key)
+    make_validator(home, key)
     if settings:
         home.config.write_text(settings, encoding="utf-8")
     write_genesis(home.genesis, genesis)

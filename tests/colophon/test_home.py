@@ -12,6 +12,7 @@ import pytest
 from chain.errors import Rejected
 from colophon.home import (
     Home,
+    make_validator,
     new_key,
     read_genesis,
     read_key,
@@ -19,6 +20,9 @@ from colophon.home import (
     write_genesis,
     write_key,
 )
+from colophon.journal_file import JournalFile
+from colophon.testnet_dev import make_dev_home, reset_home
+from consensus.journal import BegunRecord
 from tests.state.ledger import Ledger
 
 
@@ -65,6 +69,49 @@ def test_a_key_comes_back_and_is_for_its_owner_only(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o600
     assert code_of(lambda: write_key(path, new_key())) == "home/KeyExists"
     assert read_key(path).seed == key.seed
+
+
+def journal_of(home):
+    journal = JournalFile(home.journal, segment_bytes=4_096)
+    journal.close()
+    return journal.records
+
+
+def test_a_new_validator_has_a_journal_that_has_begun(home):
+    home.root.mkdir()
+    key = new_key()
+
+    make_validator(home, key)
+
+    assert read_key(home.validator_key).seed == key.seed
+    assert journal_of(home) == (BegunRecord(),)
+
+
+def test_a_validator_is_made_once_whatever_became_of_its_journal(home):
+    home.root.mkdir()
+    make_validator(home, new_key())
+    reset_home(home)
+
+    assert code_of(lambda: make_validator(home, new_key())) == "home/KeyExists"
+    assert journal_of(home) == (), "a reset and a second try begin nothing"
+
+
+def test_a_new_key_does_not_take_over_the_journal_of_another(home):
+    home.root.mkdir()
+    make_validator(home, new_key())
+    home.validator_key.unlink()
+
+    assert code_of(lambda: make_validator(home, new_key())) == "home/JournalExists"
+    assert not home.validator_key.exists()
+
+
+def test_a_development_home_and_its_reset(tmp_path):
+    home = make_dev_home(tmp_path / "dev", 1)
+    assert journal_of(home) == (BegunRecord(),)
+
+    reset_home(home)
+
+    assert journal_of(home) == ()
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ class Driver:
         self._handle(Started, epoch=start, head=None, journal=journal, journal_lost=journal_lost)
         if look_back:
             for peer in (b"p", b"q"):
-                self.receive(LookbackAnswer(0, [], None), peer=peer)
+                self.receive(LookbackAnswer(0, [], None, True), peer=peer)
 
     @property
     def shared(self) -> object:

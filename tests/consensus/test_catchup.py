@@ -35,7 +35,7 @@ def run() -> Cluster:
 
 CLUSTER = run()
 BLOCKS = CLUSTER.nodes[0].app.blocks
-CLIENT = LightClient(GENESIS_HASH, LENGTH, 0, CLUSTER.committee)
+CLIENT = LightClient(GENESIS_HASH, LENGTH, 0, CLUSTER.setting.committee)
 
 
 def load(height: int) -> tuple[Header, Body]:
@@ -75,7 +75,7 @@ def test_a_chain_is_followed_over_an_epochs_end() -> None:
     )
     last = first[-1].header
     client = client.hop(
-        answer(next_range(base, client)).proof, list(CLUSTER.committee.members), fake_verify
+        answer(next_range(base, client)).proof, list(CLUSTER.setting.committee.members), fake_verify
     )
     base = Base(last.id(), last.height, last.time_ms)
 

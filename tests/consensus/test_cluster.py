@@ -11,6 +11,7 @@ import pytest
 
 from chain.header import KIND_FILLER
 from chain.vote import VoteKind
+from consensus.journal import BegunRecord
 from consensus.messages import CertificateMessage, Message, ProposalMessage, VoteMessage
 from consensus.shared import Mode
 from tests.simulation.application import PARAMS
@@ -38,9 +39,11 @@ def test_a_committee_finalises_two_hundred_heights(powers: list[int]) -> None:
 def test_an_idle_network_makes_a_block_per_heartbeat() -> None:
     cluster = Cluster([1] * 4)
 
-    cluster.run_to_height(50, limit_ms=200_000)
+    cluster.run_to_height(1, limit_ms=20_000)
+    began_ms = cluster.now_ms
+    cluster.run_to_height(51, limit_ms=200_000)
 
-    assert cluster.now_ms == pytest.approx(50 * 2_000, rel=0.02)
+    assert cluster.now_ms - began_ms == pytest.approx(50 * 2_000, rel=0.02)
     cluster.check()
 
 
@@ -217,8 +220,55 @@ def test_a_lost_journal_is_quarantined_and_released() -> None:
     cluster.check()
 
 
+def test_a_crash_before_the_first_vote_is_durable_costs_nobody_his_vote() -> None:
+    cluster = Cluster([1] * 4, delays=Delays(sync=4_000))
+    slow = cluster.nodes[0]
+    cluster.run_for(4_000)  # It signed, but the disk is not done.
+    assert slow.core.shared.mode is Mode.ACTIVE
+    cluster.crash(slow)
+    cluster.setting.delays.sync = 0
+    cluster.run_to_height(3, limit_ms=60_000)
+    cluster.crash(cluster.nodes[3])
+
+    cluster.restart(slow)
+    cluster.run_to_height(6, limit_ms=60_000)
+
+    assert slow.journal[0] == BegunRecord()
+    cluster.check()
+
+
+def test_a_network_of_keys_without_journals_begins() -> None:
+    cluster = Cluster([1] * 4, start=False)
+    for node in cluster.nodes:
+        node.journal, node.synced = [], 0
+        cluster.start(node)
+
+    cluster.run_to_height(3, limit_ms=20_000)
+
+    assert all(node.journal[0] == BegunRecord() for node in cluster.nodes)
+    cluster.check()
+
+
+def test_after_a_power_cut_a_lost_journal_waits_until_the_others_have_listened() -> None:
+    cluster = Cluster([1] * 4)
+    cluster.keep_busy()
+    cluster.run_to_height(10, limit_ms=20_000)
+    for node in cluster.nodes:
+        cluster.crash(node, journal_lost=node.index == 1)
+    for node in cluster.nodes:
+        cluster.restart(node)
+    began_ms = cluster.now_ms
+    lost = cluster.nodes[1].core.shared
+
+    cluster.run_until(lambda: lost.mode is Mode.QUARANTINE, limit_ms=10_000)
+    assert cluster.now_ms - began_ms > 3_000
+    cluster.run_until(lambda: lost.mode is Mode.ACTIVE, limit_ms=60_000)
+
+    cluster.check()
+
+
 def test_an_old_journal_stops_the_start() -> None:
-    cluster = Cluster([1] * 4, Cluster([1]).params)
+    cluster = Cluster([1] * 4)
     cluster.keep_busy()
     cluster.run_to_height(3, limit_ms=20_000)
     node = cluster.nodes[1]
@@ -244,7 +294,7 @@ def test_an_execution_bug_of_one_node_stops_neither_chain_nor_node() -> None:
     failed: list[bytes] = []
 
     cluster.run_to_height(2, limit_ms=10_000)
-    execute = cluster._execute
+    execute = cluster.host.execute
 
     def fail_once(target: object, block: object) -> None:
         if target is node and not failed:
@@ -252,7 +302,7 @@ def test_an_execution_bug_of_one_node_stops_neither_chain_nor_node() -> None:
             node.app.faulty.add(block.id)  # type: ignore[attr-defined]  # as above
         execute(target, block)  # type: ignore[arg-type]  # as above
 
-    cluster._execute = fail_once  # type: ignore[method-assign]  # the point of the test
+    cluster.host.execute = fail_once  # type: ignore[method-assign]  # the point of the test
     cluster.run_to_height(30, limit_ms=60_000)
 
     assert failed and real is not None
@@ -265,7 +315,7 @@ def test_a_block_that_nobody_can_execute_is_nullified() -> None:
     cluster = Cluster([1] * 4)
     cluster.submit(100)
     cluster.run_to_height(2, limit_ms=10_000)
-    execute = cluster._execute
+    execute = cluster.host.execute
     faulty: list[bytes] = []
 
     def fail(target: object, block: object) -> None:
@@ -275,7 +325,7 @@ def test_a_block_that_nobody_can_execute_is_nullified() -> None:
             node.app.faulty.update(faulty)
         execute(target, block)  # type: ignore[arg-type]  # as above
 
-    cluster._execute = fail  # type: ignore[method-assign]  # the point of the test
+    cluster.host.execute = fail  # type: ignore[method-assign]  # the point of the test
     cluster.run_to_height(30, limit_ms=60_000)
 
     assert faulty[0] not in [block.id for block in cluster.nodes[0].app.blocks]
@@ -288,8 +338,8 @@ def test_a_slow_execution_suspends_giving_up() -> None:
 
     cluster.run_to_height(20, limit_ms=40_000)
 
-    nullified = [v for node in cluster.nodes for v in node.sent if v.kind == VoteKind.NULLIFY]
-    assert not nullified
+    nullified = {v.view for node in cluster.nodes for v in node.sent if v.kind == VoteKind.NULLIFY}
+    assert nullified <= {1}, "the first view is over before anybody may sign"
     cluster.check()
 
 

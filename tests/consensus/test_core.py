@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from chain.certificate import assemble_certificate
 from chain.errors import Misuse, Rejected
 from chain.finality import FinalityProof
 from chain.vote import VoteKind
@@ -30,6 +31,7 @@ from consensus.events import (
     TransactionsAvailable,
 )
 from consensus.journal import (
+    BegunRecord,
     BlockRecord,
     CertificateRecord,
     QuarantineRecord,
@@ -600,32 +602,67 @@ def test_the_first_transaction_shortens_the_leaders_time() -> None:
 
 # C15: starting
 
+ANSWER = LookbackAnswer(0, [], None, True)
+"""Of a peer that has listened long enough and knows nothing."""
+
 
 def test_nothing_is_signed_before_enough_answered() -> None:
     driver = follower(look_back=False)
     driver.fire(Timer.LEADER)
     assert driver.votes_sent() == []
 
-    driver.receive(LookbackAnswer(0, [], None), peer=b"p")
+    driver.receive(ANSWER, peer=b"p")
     assert driver.core.shared.mode is Mode.LOOKBACK
-    driver.receive(LookbackAnswer(0, [], None), peer=b"q")
+    driver.receive(ANSWER, peer=b"q")
 
     assert driver.votes_sent() == [(NULLIFY, 1)]
+
+
+def test_answers_of_peers_that_have_just_started_do_not_count() -> None:
+    driver = follower(look_back=False)
+
+    for peer in (b"p", b"q", b"r"):
+        driver.receive(LookbackAnswer(0, [], None, False), peer=peer)
+
+    assert driver.core.shared.mode is Mode.LOOKBACK
 
 
 def test_silence_is_clean_with_an_intact_journal_only() -> None:
     driver = follower()
     journal = tuple(synced(driver.fire(Timer.LEADER)))
-    intact = Driver(me=driver.me, journal=journal, look_back=False)
+    voted = Driver(me=driver.me, journal=journal, look_back=False)
+    begun = Driver(me=driver.me, journal=(BegunRecord(),), look_back=False)
     fresh = Driver(me=driver.me, look_back=False)
 
-    for each in (intact, fresh):
+    for each in (voted, begun, fresh):
         for _ in range(3):
             each.fire(Timer.LOOKBACK)
 
-    assert intact.core.shared.mode is Mode.ACTIVE
-    assert intact.now_ms == 3_000
+    assert voted.core.shared.mode is begun.core.shared.mode is Mode.ACTIVE
+    assert voted.now_ms == begun.now_ms == 3_000
     assert fresh.core.shared.mode is Mode.LOOKBACK
+
+
+def test_a_begun_journal_without_votes_is_intact_on_a_running_network() -> None:
+    driver = follower(look_back=False, journal=(BegunRecord(),))
+    finalization = driver.certificate(FINALIZE, 50, b"b" * 32)
+
+    for peer in (b"p", b"q", b"r"):
+        driver.receive(LookbackAnswer(0, [], finalization, True), peer=peer)
+    for _ in range(3):
+        driver.fire(Timer.LOOKBACK)
+
+    assert driver.core.shared.mode is Mode.ACTIVE
+
+
+def test_whoever_begins_to_sign_without_a_journal_begins_one() -> None:
+    driver = follower(look_back=False)
+    driver.receive(ANSWER, peer=b"p")
+
+    journal = tuple(synced(driver.receive(ANSWER, peer=b"q")))
+
+    assert journal == (BegunRecord(),)
+    assert Driver(me=driver.me, journal=journal, look_back=False).core.shared.journal_intact
 
 
 def test_promises_come_back_from_the_journal() -> None:
@@ -652,23 +689,67 @@ def test_a_vote_above_the_journal_stops_the_start() -> None:
     driver = follower(look_back=False)
     known = driver.vote(driver.me, FINALIZE, 7, b"b" * 32)
 
-    driver.receive(LookbackAnswer(0, [known], None))
+    driver.receive(LookbackAnswer(0, [known], None, False))
 
     assert driver.core.shared.mode is Mode.STOPPED
+
+
+def test_a_vote_below_what_the_journal_knows_to_be_final_does_not() -> None:
+    probe = follower()
+    journal = (BegunRecord(), CertificateRecord(probe.certificate(FINALIZE, 9, b"c" * 32)))
+    driver = follower(look_back=False, journal=journal)
+
+    for view in (7, 9):
+        known = driver.vote(driver.me, FINALIZE, view, b"b" * 32)
+        driver.receive(LookbackAnswer(0, [known], None, True))
+
+    assert driver.core.shared.mode is Mode.LOOKBACK
 
 
 def test_an_empty_home_on_a_running_network_is_quarantined() -> None:
     driver = follower(look_back=False)
     finalization = driver.certificate(FINALIZE, 50, b"b" * 32)
 
-    driver.receive(LookbackAnswer(0, [], finalization), peer=b"p")
-    driver.receive(LookbackAnswer(0, [], None), peer=b"q")
+    driver.receive(LookbackAnswer(0, [], finalization, True), peer=b"p")
+    driver.receive(ANSWER, peer=b"q")
 
     assert driver.core.shared.mode is Mode.QUARANTINE
     driver.learn(FINALIZE, 69, b"c" * 32)
     assert driver.core.shared.mode is Mode.QUARANTINE
-    driver.learn(FINALIZE, 70, b"d" * 32)
+    effects = driver.learn(FINALIZE, 70, b"d" * 32)
     assert driver.core.shared.mode is Mode.ACTIVE
+    assert BegunRecord() in synced(effects), "a crash now must not begin it anew"
+
+
+def test_a_quarantine_counts_from_the_newest_vote_that_was_shown() -> None:
+    driver = follower(look_back=False, journal_lost=True)
+    finalization = driver.certificate(FINALIZE, 50, b"b" * 32)
+    mine = driver.vote(driver.me, NULLIFY, 58, None)
+
+    driver.receive(LookbackAnswer(0, [mine], finalization, True), peer=b"p")
+    driver.receive(ANSWER, peer=b"q")
+
+    assert driver.core.shared.quarantine_until == 58 + 20
+
+
+def test_what_an_answer_proves_to_be_final_is_learnt() -> None:
+    driver = follower(look_back=False)
+    finalization = driver.certificate(FINALIZE, 50, b"b" * 32)
+
+    driver.receive(LookbackAnswer(0, [], finalization, False))
+
+    assert driver.core.shared.finalised_view == 50
+
+
+@pytest.mark.parametrize("kind", [NOTARIZE, FINALIZE])
+def test_an_answer_that_proves_nothing_is_blamed(kind: VoteKind) -> None:
+    driver = follower(look_back=False)
+    forged = spoil(driver.certificate(kind, 50, b"b" * 32))
+
+    effects = driver.receive(LookbackAnswer(0, [], forged, True))
+
+    assert [blame.peer for blame in of(effects, Blame)] == [PEER]
+    assert driver.core.shared.lookback_peers == set()
 
 
 def test_a_restart_does_not_end_a_quarantine() -> None:
@@ -693,7 +774,41 @@ def test_a_question_is_answered_with_the_askers_votes_in_every_mode() -> None:
     effects = driver.receive(LookbackQuestion(0, 0, driver.leader(1)))
 
     answer = of(effects, Send)[0]
-    assert (answer.peer, answer.message) == (PEER, LookbackAnswer(0, [vote], None))
+    assert (answer.peer, answer.message) == (PEER, LookbackAnswer(0, [vote], None, False))
+
+
+def test_an_answer_says_whether_its_sender_has_listened_for_three_seconds() -> None:
+    driver = follower(look_back=False)
+
+    answers = []
+    for driver.now_ms in (0, 2_999, 3_999):
+        effects = driver.receive(LookbackQuestion(0, 0, 1))
+        answers += [e.message for e in of(effects, Send) if isinstance(e.message, LookbackAnswer)]
+
+    assert [answer.settled for answer in answers] == [False, False, True]
+
+
+def test_a_certificate_in_the_journal_answers_for_who_signed_it() -> None:
+    probe = follower()
+    certificate = probe.certificate(NULLIFY, 1)
+    driver = follower(look_back=False, journal=(CertificateRecord(certificate),))
+
+    effects = driver.receive(LookbackQuestion(0, 0, probe.leader(1)))
+
+    answer = of(effects, Send)[0].message
+    assert isinstance(answer, LookbackAnswer)
+    assert answer.votes == [probe.vote(probe.leader(1), NULLIFY, 1, None)]
+
+
+def test_a_vote_that_only_a_certificate_knows_is_not_sent_again() -> None:
+    driver = follower(look_back=False, journal_lost=True)
+    votes = {i: driver.vote(i, FINALIZE, 1, b"b" * 32).signature for i in range(4)}
+    finalization = assemble_certificate(driver.committee, FINALIZE, 0, 1, b"b" * 32, votes)
+    driver.receive(CertificateMessage(finalization))
+
+    driver.fire(Timer.RETRY)
+
+    assert driver.votes_sent() == []
 
 
 def test_started_comes_first_and_once() -> None:

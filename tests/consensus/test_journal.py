@@ -10,11 +10,14 @@ from chain.errors import Corruption, Misuse
 from chain.vote import Vote
 from consensus.journal import (
     HEAD_BYTES,
+    BegunRecord,
     CertificateRecord,
     FinalisedRecord,
     JournalRecord,
     JournalWriter,
+    QuarantineRecord,
     VoteRecord,
+    intact_after,
     read_journal,
 )
 
@@ -50,6 +53,35 @@ def test_records_come_back_in_order() -> None:
 
     assert list(replay.records) == RECORDS
     assert (replay.next_seq, replay.valid_bytes) == (5, len(data))
+
+
+def test_a_begun_journal_has_the_documented_bytes() -> None:
+    chunk = written([BegunRecord()])[0]
+
+    assert chunk[HEAD_BYTES:] == b"\x92\x00\x91\xa5begun"
+
+
+@pytest.mark.parametrize(
+    ("records", "intact"),
+    [
+        ([], False),
+        ([BegunRecord()], True),
+        ([vote(1)], True),
+        ([RECORDS[1], RECORDS[2]], False),
+        ([BegunRecord(), RECORDS[1]], True),
+        ([BegunRecord(), vote(1), QuarantineRecord(0), RECORDS[2]], False),
+        ([QuarantineRecord(0), vote(9)], True),
+        ([QuarantineRecord(0), BegunRecord()], True),
+    ],
+)
+def test_a_journal_is_intact_from_its_beginning_on(
+    records: list[JournalRecord], intact: bool
+) -> None:
+    found = False
+    for record in records:
+        found = intact_after(found, record)
+
+    assert found == intact
 
 
 def test_an_empty_journal_is_fine() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def check(cluster: Cluster) -> None:
     """Check what must hold in every run: agreement, promises, proofs, no stop."""
-    nodes = [node for node in cluster.nodes if node.index in cluster.honest]
+    nodes = [node for node in cluster.nodes if node.index in cluster.setting.honest]
     longest = max((node.app.blocks for node in nodes), key=len)
     for node in nodes:
         assert node.stopped is None, node.stopped
@@ -32,23 +32,30 @@ def check_refusals(cluster: Cluster) -> None:
     Only the time of a block may be judged differently by honest nodes, and what is final.
     """
     for node in cluster.nodes:
-        if node.index not in cluster.honest:
+        if node.index not in cluster.setting.honest:
             continue
         for view, round_ in node.core.shared.rounds.items():
             refusal, proposal = round_.refusal, round_.proposal
             if refusal is None or proposal is None:
                 continue
-            if proposal.header.proposer_index in cluster.honest:
+            if proposal.header.proposer_index in cluster.setting.honest:
                 assert refusal.code in ("block/Time", "block/Stale"), f"view {view}: {refusal}"
 
 
 def _check_proofs(cluster: Cluster, node: Node) -> None:
-    client = LightClient(cluster.genesis_hash, cluster.params.epoch_length, 0, cluster.committee)
+    client = LightClient(
+        cluster.setting.genesis_hash,
+        cluster.setting.params.epoch_length,
+        0,
+        cluster.setting.committee,
+    )
     for height, proof in sorted(node.app.proofs.items()):
         assert proof.target == node.app.blocks[height - 1].header
-        client.verify(proof, cluster.verifier)
-        if height == last_height(client.epoch, cluster.params.epoch_length):
-            client = client.hop(proof, list(cluster.committee.members), cluster.verifier)
+        client.verify(proof, cluster.setting.verifier)
+        if height == last_height(client.epoch, cluster.setting.params.epoch_length):
+            client = client.hop(
+                proof, list(cluster.setting.committee.members), cluster.setting.verifier
+            )
 
 
 def check_promises(sent: list[Vote]) -> None:

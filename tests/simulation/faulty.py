@@ -251,4 +251,4 @@ def _lying_lookback(node: Node, message: Message) -> Message | None:
     """An answer that claims to know of nothing."""
     if not isinstance(message, LookbackAnswer):
         return None
-    return LookbackAnswer(message.epoch, [], None)
+    return LookbackAnswer(message.epoch, [], None, True)

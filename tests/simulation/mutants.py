@@ -335,6 +335,27 @@ MUTANTS: dict[str, Mutant] = {
             ),
         ),
     ),
+    "begun-journal-counts-as-lost": Mutant(
+        "amnesia",
+        (
+            Edit(
+                "consensus.journal",
+                "        case BegunRecord() | VoteRecord():\n",
+                "        case VoteRecord():\n",
+            ),
+        ),
+    ),
+    "lost-votes-sent-again": Mutant(
+        "amnesia",
+        (
+            Edit(
+                "consensus.promises",
+                "    return [vote for vote in round_.book.votes_of(shared.me) "
+                "if promised.get(vote.kind) == vote]\n",
+                "    return round_.book.votes_of(shared.me)\n",
+            ),
+        ),
+    ),
 }
 
 

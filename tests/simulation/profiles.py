@@ -13,6 +13,7 @@ from random import Random
 import msgspec
 
 from chain.params import Params
+from consensus.timers import LOOKBACK_MS
 
 from .application import GENESIS_HASH, GENESIS_TIME_MS, PARAMS
 from .checks import check_refusals
@@ -80,7 +81,7 @@ class Run:
         self.profile = profile
         self._chance = {
             concern: Random(f"{seed} {concern}")
-            for concern in ("shape", "weather", "script", "crash", "faulty")
+            for concern in ("shape", "weather", "script", "crash", "faulty", "start")
         }
         shape = self._chance["shape"]
         self._size = (
@@ -163,6 +164,8 @@ class Run:
                 )
         for node in cluster.all_nodes():
             cluster.start(node)
+        if self._chance["start"].randrange(4):
+            cluster.run_for(LOOKBACK_MS)  # Else trouble comes before anybody may sign.
         if self._chance["script"].randrange(3):
             cluster.keep_busy()
         for _ in range(self._chance["script"].randint(3, 10)):
@@ -174,7 +177,9 @@ class Run:
         cluster.check()
         self.oracle.at_end()
         heights = max(len(node.app.blocks) for node in cluster.nodes)
-        return Outcome(cluster.digest, heights, cluster.events, cluster.now_ms, self._size)
+        return Outcome(
+            cluster.host.digest, heights, cluster.host.events, cluster.now_ms, self._size
+        )
 
     def _corrupt(self) -> None:
         """Make the faulty members what they are: silent, lying or two-faced."""

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from chain.block import Block
 from chain.finality import FinalityProof, LightClient
 from consensus.catchup import Base, answer_range, check_range, next_range
 
 from .node import Node
-
-if TYPE_CHECKING:
-    from .cluster import Cluster
+from .setting import Setting
 
 
-def ask_range(cluster: Cluster, node: Node, peer: Node) -> tuple[list[Block], FinalityProof] | None:
+def ask_range(setting: Setting, node: Node, peer: Node) -> tuple[list[Block], FinalityProof] | None:
     """Return the blocks after a node's newest that a peer gives, checked, and their proof.
 
     None if it gives nothing; raises ``Rejected`` if what it gives is no good.
     """
-    length = cluster.params.epoch_length
+    length = setting.params.epoch_length
     blocks = node.app.blocks
-    base = Base(cluster.genesis_hash, 0, cluster.genesis_time_ms)
+    base = Base(setting.genesis_hash, 0, setting.genesis_time_ms)
     if blocks:
         header = blocks[-1].header
         base = Base(blocks[-1].id, header.height, header.time_ms)
-    client = LightClient(cluster.genesis_hash, length, base.height // length, cluster.committee)
+    client = LightClient(setting.genesis_hash, length, base.height // length, setting.committee)
     request = next_range(base, client)
     theirs = peer.app.blocks
     answer = answer_range(
@@ -39,4 +35,4 @@ def ask_range(cluster: Cluster, node: Node, peer: Node) -> tuple[list[Block], Fi
         answer = peer.mischief.range_answer(peer, answer)
     if answer is None:
         return None
-    return check_range(answer, request, base, client, cluster.verifier), answer.proof
+    return check_range(answer, request, base, client, setting.verifier), answer.proof

@@ -117,7 +117,7 @@ class RealApplication:
         envelope = ENVELOPE.decode(raw)
         tx = REGISTRY.read(envelope.body, envelope.signatures, self.machine.genesis_hash)
         try:
-            self._node.admit(tx, raw)
+            self._node.admit(tx, self._node.waiting(tx, raw))
         except Rejected as refusal:
             assert refusal.code.startswith("pool/"), refusal
 
@@ -176,8 +176,8 @@ class RealCluster(Cluster):
 
     def member_key(self, index: int) -> int:
         """Return the number of the key of a member: committees are ordered by power and key."""
-        public_key = self.committee.members[index].public_key
-        keys = [validator_key(number).public_key for number in range(len(self.committee))]
+        public_key = self.setting.committee.members[index].public_key
+        keys = [validator_key(number).public_key for number in range(len(self.setting.committee))]
         return keys.index(public_key)
 
     def next(self) -> None:
@@ -202,4 +202,4 @@ class RealCluster(Cluster):
             for node in self.nodes:
                 node.app.submit(signed.envelope)
         for node in self.nodes:
-            self.note_pool(node)
+            self.host.note_pool(node)

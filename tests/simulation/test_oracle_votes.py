@@ -120,7 +120,7 @@ def test_i9_a_certificate_is_a_quorum_of_real_votes(case: int) -> None:
     with breaks("Q9"):
         story.write(0, CertificateRecord(bad))
     with breaks("Q9"):
-        story.send(0, LookbackAnswer(0, [], bad))
+        story.send(0, LookbackAnswer(0, [], bad, True))
     child = story.block(block)
     body = msgspec.structs.replace(child.body, parent_certificate=bad)
     with breaks("Q9"):
@@ -159,10 +159,10 @@ def test_i9_power_counts_not_heads() -> None:
 def test_i9_anothers_vote_must_exist() -> None:
     story = Story()
     story.nullify(1, [1])
-    story.send(0, LookbackAnswer(0, [story.vote(1, NULLIFY, 1)], None))
+    story.send(0, LookbackAnswer(0, [story.vote(1, NULLIFY, 1)], None, True))
 
     with breaks("Q9"):
-        story.send(0, LookbackAnswer(0, [story.vote(1, NULLIFY, 2)], None))
+        story.send(0, LookbackAnswer(0, [story.vote(1, NULLIFY, 2)], None, True))
 
 
 def test_i9_what_an_honest_node_passes_on_exists() -> None:
@@ -214,8 +214,8 @@ def revealing(story: Story, block: Block) -> list[Message]:
         CertificateMessage(notarization),
         ProposalMessage(msgspec.structs.replace(proposal, body=body)),
         BlockAnswer(child.header, body),
-        LookbackAnswer(0, [vote], None),
-        LookbackAnswer(0, [], notarization),
+        LookbackAnswer(0, [vote], None, True),
+        LookbackAnswer(0, [], notarization, True),
         EpochEnded(FinalityProof(notarization, [block.header])),
     ]
 
