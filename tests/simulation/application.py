@@ -26,6 +26,7 @@ class Application:
     def __init__(self, params: Params, committee: Committee) -> None:
         self.params = params
         self.committee = committee
+        self._params_hash = params.hash()
         self.states = {GENESIS_HASH: tagged_hash("state-value", b"genesis")}
         self.blocks: list[Block] = []
         self.headers: dict[bytes, Header] = {}
@@ -111,6 +112,6 @@ class Application:
             units_limit_used=len(body.transactions),
             parent_state_root=self.states[placement.parent_id],
             parent_receipts_root=EMPTY_ROOT,
-            params_hash=self.params.hash(),
+            params_hash=self._params_hash,
             next_committee_hash=self.committee.hash if ends else ZERO_HASH,
         )
