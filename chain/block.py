@@ -14,7 +14,7 @@ from .hashing import EMPTY_ROOT, tagged_hash
 from .header import KIND_BLOCK, KIND_FILLER, VERSION, ZERO_HASH, Header
 from .merkle import list_root
 from .transaction import Attachment, SignedBody
-from .vote import Vote, VoteKind
+from .vote import NOTARIZE, Vote
 
 EVIDENCE_MAX = 16
 """Evidence in one block; more waits for the next, a conviction is never urgent."""
@@ -62,7 +62,7 @@ class Proposal(Record):
         """Return the leader's NOTARIZE; ``block_id`` is the header's id."""
         header = self.header
         return Vote(
-            VoteKind.NOTARIZE,
+            NOTARIZE,
             header.epoch,
             header.view,
             block_id,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from struct import Struct
 
 from chain.errors import Corruption
-from chain.vote import Vote, VoteKind
+from chain.vote import NOTARIZE, Vote
 
 from .journal import JournalRecord, VoteRecord
 
@@ -58,7 +58,7 @@ def next_entry(last: GuardEntry | None, records: Iterable[JournalRecord]) -> Gua
     guarded = [
         record.vote
         for record in records
-        if isinstance(record, VoteRecord) and record.vote.kind != VoteKind.NOTARIZE
+        if isinstance(record, VoteRecord) and record.vote.kind != NOTARIZE
     ]
     if not guarded:
         return None
