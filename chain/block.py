@@ -79,23 +79,28 @@ class Block:
 
     __slots__ = ("body", "header", "id", "transaction_ids")
 
-    def __init__(self, header: Header, body: Body) -> None:
-        """Raise ``Rejected`` with ``block/BodyMismatch`` if the body is not the header's (B3)."""
+    def __init__(self, header: Header, body: Body, block_id: bytes | None = None) -> None:
+        """Raise ``Rejected`` with ``block/BodyMismatch`` if the body is not the header's (B3).
+
+        ``block_id`` is the header's, where the caller knows it.
+        """
         transaction_ids = ids_of(body)
         _require_roots(header, body, transaction_ids)
-        self._set(header, body, transaction_ids)
+        self._set(header, body, transaction_ids, block_id)
 
     @classmethod
     def made(cls, header: Header, body: Body, transaction_ids: list[bytes]) -> Block:
         """Return the block of a header that was made from this very body and these ids."""
         block = cls.__new__(cls)
-        block._set(header, body, transaction_ids)
+        block._set(header, body, transaction_ids, None)
         return block
 
-    def _set(self, header: Header, body: Body, transaction_ids: list[bytes]) -> None:
+    def _set(
+        self, header: Header, body: Body, transaction_ids: list[bytes], block_id: bytes | None
+    ) -> None:
         self.header = header
         self.body = body
-        self.id = header.id()
+        self.id = header.id() if block_id is None else block_id
         self.transaction_ids = transaction_ids
 
     def __repr__(self) -> str:

@@ -38,7 +38,7 @@ def on_proposal(shared: Shared, peer: Peer, proposal: Proposal) -> None:
         count_vote(shared, proposal.vote(block_id))
         if round_.proposal is not None or round_.refusal is not None:
             return  # A second proposal: its vote has just become evidence.
-        block = Block(header, proposal.body)
+        block = Block(header, proposal.body, block_id)
     except Rejected as refusal:
         shared.emit(Blame(peer, refusal.code, refusal.message))
         return
@@ -190,7 +190,7 @@ def learn_block(shared: Shared, peer: Peer, header: Header, body: Body) -> None:
         return
     try:
         require_header_form(header, shared.genesis_hash)
-        block = Block(header, body)
+        block = Block(header, body, block_id)
         if header.parent_view > shared.head.view:
             require_parent_certificate(shared, header, body)
     except Rejected as refusal:

@@ -190,7 +190,9 @@ class Cluster(Timeline):
         """Process events until ``done``; fails if that takes more virtual time than the limit."""
         end_ms = self.now_ms + limit_ms
         while not done():
-            self._step(end_ms)
+            if not self._due:
+                self._require_more(end_ms)
+            self.next()
 
     def run_to_height(self, height: int, *, limit_ms: int) -> None:
         """Run until every living honest node has committed ``height``."""
@@ -199,13 +201,14 @@ class Cluster(Timeline):
         while any(len(node.app.blocks) < height for node in living):
             commits = self.commits
             while commits == self.commits:
-                self._step(end_ms)
+                if not self._due:
+                    self._require_more(end_ms)
+                self.next()
 
-    def _step(self, end_ms: int) -> None:
-        if not self._due:
-            assert not self.is_over, "nothing will ever happen again"
-            assert self.next_ms <= end_ms, f"not done at {end_ms} ms: {self.describe()}"
-        self.next()
+    def _require_more(self, end_ms: int) -> None:
+        """Fail if nothing happens up to ``end_ms``."""
+        assert not self.is_over, "nothing will ever happen again"
+        assert self.next_ms <= end_ms, f"not done at {end_ms} ms: {self.describe()}"
 
     def submit(self, count: int) -> None:
         """Put transactions into every pool."""
@@ -290,10 +293,11 @@ class Cluster(Timeline):
     # --- messages -----------------------------------------------------------------------------
 
     def _broadcast(self, node: Node, effect: fx.Broadcast) -> None:
-        self._note_sent(node, effect.message)
+        message = effect.message
+        self._note_sent(node, message)
         for target in range(len(self.nodes)):
             if target != node.index:
-                self._send(node, target, effect.message)
+                self._send(node, target, message)
 
     def _answer(self, node: Node, effect: fx.Send) -> None:
         self._note_sent(node, effect.message)
