@@ -35,7 +35,7 @@ def on_certified(shared: Shared, block_id: bytes) -> None:
     """The block is verified and executed."""
     entry = shared.entries.get(block_id)
     if entry is not None:
-        entry.execution = Execution.DONE
+        entry.execution = DONE
 
 
 def on_certify_failed(shared: Shared, block_id: bytes, tx_id: bytes | None) -> None:

@@ -67,6 +67,9 @@ RULES: tuple[Rule, ...] = (
 )
 """In the order in which they are tried; each tells whether it changed anything."""
 
+QUIET = (Durable, Committed)
+"""Events that, like messages, often change nothing that a rule looks at; their handlers
+say if they do."""
 SETTLE_ROUNDS_MAX = 1_000
 """Rounds of rules after one event. Each enters a view, signs, or moves a block on, so a replay of
 a long journal takes some hundred; more means two rules undo each other."""
@@ -101,14 +104,15 @@ class Core:
         self._started = True
         if shared.mode is STOPPED:
             return []
-        shared.at(event.now_ms, event.wall_ms)
+        if event.now_ms > shared.now_ms:
+            shared.now_ms = event.now_ms
+        shared.wall_ms = event.wall_ms
         if isinstance(event, MessageReceived):
             shared.changed = False
             self._receive(event.peer, event.message)
         else:
-            shared.changed = not isinstance(event, Durable)
+            shared.changed = not isinstance(event, QUIET)
             self._take_in(event)
-        # A vote or certificate often teaches nothing new; its handler says if it did.
         if shared.changed:
             self._settle()
         return shared.take_effects()

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+import msgspec
+
 from chain.block import Block, Proposal
 from chain.certificate import Certificate
 from chain.committee import Committee, LeaderSchedule
@@ -80,8 +82,7 @@ class Settings:
     """The consensus key; None for a node that only follows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Anchor:
+class Anchor(msgspec.Struct, frozen=True):
     """A block as a parent: what its children are checked against."""
 
     id: bytes
@@ -211,8 +212,10 @@ class Shared:
         self.early: list[tuple[Peer, Message]] = []
         """Messages of the next epoch that came before it was opened here."""
         self.changed = False
-        """Whether this event gave the rules anything new to look at."""
+        """Whether this event gave the rules anything new to look at: a vote or certificate often
+        does not, so their handlers say if it did."""
         self.now_ms = 0
+        """Of the event; monotonic time never falls."""
         self.wall_ms = 0
         self.deadlines: dict[Timer, int] = {}
         self.pending_votes: dict[int, list[Vote]] = {}
@@ -307,12 +310,6 @@ class Shared:
     def allow_view(self, view: int) -> None:
         """Note that a certificate lets this node enter ``view``."""
         self.open_view = max(self.open_view, view)
-
-    def at(self, now_ms: int, wall_ms: int) -> None:
-        """Take over the time of an event; monotonic time never falls."""
-        if now_ms > self.now_ms:
-            self.now_ms = now_ms
-        self.wall_ms = wall_ms
 
     def emit(self, effect: Effect) -> None:
         """Ask the host for something that need not wait for the disk."""

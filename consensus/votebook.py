@@ -78,7 +78,8 @@ class VoteBook:
         first = self.votes[vote.kind].get(vote.signer)
         if first is not None and first.block_id == vote.block_id:
             return None, None
-        if self._is_late(vote):
+        certificate = self.certificates[vote.kind]
+        if certificate is not None and self._is_late(vote, certificate):
             return None, None
         self._verify(vote)
         evidence = self._find_conflict(vote)
@@ -144,12 +145,9 @@ class VoteBook:
         self._verifier(self._committee.members[vote.signer].public_key, message, vote.signature)
         self._messages[vote.kind, vote.block_id] = message
 
-    def _is_late(self, vote: Vote) -> bool:
-        """Keep a vote unverified if its certificate exists and it contradicts nothing."""
-        certificate = self.certificates[vote.kind]
-        if certificate is None or certificate.block_id != vote.block_id:
-            return False
-        if self._rival(vote) is not None:
+    def _is_late(self, vote: Vote, certificate: Certificate) -> bool:
+        """Keep a vote unverified if this is its certificate and it contradicts nothing."""
+        if certificate.block_id != vote.block_id or self._rival(vote) is not None:
             return False
         late = self._unverified.setdefault(vote.signer, {})
         late.setdefault(vote.kind, vote)
