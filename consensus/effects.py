@@ -13,7 +13,8 @@ The contract
 3. ``Persist(sync=False)`` is appended and synced with whatever comes next.
 4. ``SetTimer`` replaces the timer of that kind; ``deadline_ms`` is on the clock of ``now_ms``.
 5. ``Build``, ``VerifyBlock`` and ``Certify`` are answered by exactly one event each, unless a
-   ``StopCertify`` or a ``Finalize`` overtakes them; an answer that comes all the same is welcome.
+   ``StopCertify``, a ``Finalize`` or a ``Sync`` overtakes them: what is final then may lie above
+   the parent, and there is nothing to answer. An answer that comes all the same is welcome.
    A block that was once certified stays executed until a ``Finalize`` drops its branch.
 6. ``Finalize`` is answered by ``Committed`` of its last block. Blocks that were not executed are
    executed first; a fault there stops the node (C7).

@@ -113,6 +113,8 @@ def count_vote(shared: Shared, vote: Vote) -> None:
     """Verify and count a vote; announce the certificate it completes, report what it proves."""
     round_ = shared.round(vote.view)
     certificate, evidence = round_.book.add(vote)
+    if vote.view > shared.heard[vote.signer]:
+        shared.heard[vote.signer] = vote.view
     if vote.kind == NULLIFY:
         shared.changed = True  # It may be the leader's (C6).
     if evidence is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chain.header import KIND_FILLER
 
-from .shared import VIEWS_KEPT, Anchor, Execution, Shared
+from .shared import SILENT_VIEWS, VIEWS_KEPT, Anchor, Execution, Shared
 from .timers import Timer
 
 VIEW_TIMERS = (Timer.LEADER, Timer.ADVANCE, Timer.PROPOSE, Timer.CERTIFY, Timer.VERIFY)
@@ -15,6 +15,8 @@ def enter_view(shared: Shared) -> bool:
     if shared.open_view <= shared.view or shared.end_proof is not None:
         return False
     _forget_bodies(shared, shared.view, shared.open_view)
+    if shared.open_view > shared.view + SILENT_VIEWS or shared.view == 0:
+        shared.watched_since = shared.open_view
     shared.view = shared.open_view
     shared.entered_ms = shared.now_ms
     shared.retries = 0

@@ -57,7 +57,7 @@ def on_verified(shared: Shared, block_id: bytes, refusal: Rejected | None) -> No
 
 
 def nullify(shared: Shared) -> bool:
-    """C6: give the view up if a timer, the leader, or the proposal itself says so."""
+    """C6: give the view up if a timer, the leader, its silence, or its proposal says so."""
     round_ = shared.rounds.get(shared.view)
     if round_ is None or not shared.may_sign:
         return False
@@ -67,6 +67,7 @@ def nullify(shared: Shared) -> bool:
         round_.refusal is not None
         or round_.build_failed
         or round_.leader in round_.book.votes[NULLIFY]
+        or (round_.proposal is None and shared.is_silent(round_.leader))
     )
     if not hopeless and not (round_.timed_out and not _is_suspended(shared, round_)):
         return False

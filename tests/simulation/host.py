@@ -199,6 +199,8 @@ class Host:
         if block.id in node.app.faulty:
             self._handle(node, ev.CertifyFailed, block_id=block.id, tx_id=None)
             return
+        if node.app.is_overtaken(block):
+            return
         self._executed(node, block)
         self._handle(node, ev.Certified, block_id=block.id)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
+import msgspec
+
 from chain.application import Built, Placement, finish
 from chain.block import Block
 from chain.codec import encode_amount
@@ -101,6 +103,9 @@ class RealApplication:
         finish(self._node.execute(block))
         self.headers[block.id] = block.header
 
+    def is_overtaken(self, block: Block) -> bool:
+        return self._node.is_overtaken(block)
+
     def is_executed(self, block_id: bytes) -> bool:
         return self.machine.is_executed(block_id)
 
@@ -141,11 +146,14 @@ class RealCluster(Cluster):
     verifier: Verifier = staticmethod(verify_signature)
 
     def __init__(
-        self, size: int, params: Params, delays: Delays, chance: Random, weather: Weather
-    ) -> None:
+        self, size: int, params: Params, delays: Delays, chance: Random, weather: Weather,
+        nonce: int = 0,
+    ) -> None:  # fmt: skip
         keys = [validator_key(index) for index in range(size)]
         rich = [address_of(sender_key(index).public_key) for index in range(SENDERS)]
-        self.genesis = new_genesis("simulated", GENESIS_TIME_MS, keys, rich, params)
+        genesis = new_genesis("simulated", GENESIS_TIME_MS, keys, rich, params)
+        # Else every run would be another one.
+        self.genesis = msgspec.structs.replace(genesis, nonce=nonce.to_bytes(16, "big"))
         self.genesis_hash = self.genesis.hash()
         self._clock = VirtualClock()
         self._chance = chance
