@@ -6,6 +6,7 @@ Every wait is for a condition with a deadline; the commands themselves wait for 
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -107,6 +108,44 @@ def test_the_accounts_have_money_and_the_faucet_gives_more(root: Path) -> None:
     assert int(balance["amount"]) == 1_000_000_008 * 10**9
 
 
+def test_four_validators_lose_one_go_on_and_get_it_back(root: Path) -> None:
+    made = testnet(root, "up", "--detach")
+    assert [node["height"] >= 1 for node in made["nodes"]] == [True] * 4
+    bob = made["accounts"][1]["address"]
+    testnet(root, "kill", "3")
+
+    given = run_cli("--json", "testnet", "faucet", bob, "--dir", str(root))
+    assert given.returncode == 0, given.stdout + given.stderr
+    tx_id = json.loads(given.stdout)["id"]
+    shown = testnet(root, "status")
+    assert [node["running"] for node in shown["nodes"]] == [True, True, True, False]
+    assert len(shown["common"]["nodes"]) == 3
+
+    assert testnet(root, "start", "3") == {"started": [3]}
+    late = ("--json", "--node", made["nodes"][3]["rpc"], "query", "tx", tx_id)
+
+    def has_caught_up() -> bool:
+        done = run_cli(*late)
+        return done.returncode == 0 and json.loads(done.stdout)["state"] in ("final", "proven")
+
+    wait_for(has_caught_up)
+    common = wait_for(lambda: testnet(root, "status")["common"])
+    assert common["agree"] and len(common["nodes"]) == 4
+    assert common["block_id"] and common["state_root"]
+    assert testnet(root, "stop") == {"stopped": [0, 1, 2, 3]}
+
+
+def test_several_validators_have_one_faucet_and_no_time_travel(root: Path) -> None:
+    made = testnet(root, "up", "--validators", "2", "--detach")
+    first, second = (("--json", "--node", node["rpc"]) for node in made["nodes"])
+
+    none = run_cli(*second, "testnet", "faucet", made["accounts"][0]["address"])
+    assert none.returncode == 1 and "dev/NoFaucet" in none.stdout and "node 0" in none.stdout
+    for node in (first, second):
+        moved = run_cli(*node, "testnet", "advance", "30d")
+        assert moved.returncode == 1 and "dev/SharedClock" in moved.stdout
+
+
 def test_a_node_that_cannot_start_is_named_with_its_reason_and_leaves_none_running(
     root: Path,
 ) -> None:
@@ -120,6 +159,19 @@ def test_a_node_that_cannot_start_is_named_with_its_reason_and_leaves_none_runni
     assert (done.returncode, error["code"]) == (1, "testnet/NodeEnded")
     assert "node0 ended: error: " in error["message"] and "home/BadKey" in error["message"]
     assert not testnet(root, "status")["nodes"][0]["running"]
+
+
+def test_the_examples_of_the_manual_run(root: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operating.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Local networks\n")[2]
+    commands = section.partition("```sh\n")[2].partition("```")[0].splitlines()
+    assert len(commands) > 5
+
+    for line in commands:
+        name, *arguments = shlex.split(line, comments=True)
+        done = run_cli(*[str(root) if part == "my-network" else part for part in arguments])
+        assert (name, done.returncode) == ("colophon", 0), line + done.stdout + done.stderr
+    assert not root.exists()
 
 
 class Foreground:
