@@ -210,6 +210,15 @@ def test_a_network_in_the_foreground_ends_with_its_command(
     assert "node_stopped" in NodeLog(root).text
 
 
+def test_a_network_in_the_foreground_may_be_wiped_from_elsewhere(root: Path) -> None:
+    with Foreground(root, "--validators", "1") as up:
+        command(root, "wipe", "--yes", "--force")
+        _, said = up.process.communicate(timeout=PATIENCE_S)
+
+    assert up.process.returncode == 0, said
+    assert not root.exists()
+
+
 def test_a_network_whose_command_is_killed_ends_too(root: Path) -> None:
     with Foreground(root, "--validators", "1") as up:
         up.end(signal.SIGKILL)
