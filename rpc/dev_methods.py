@@ -46,5 +46,5 @@ class DevMethods:
     def advance(
         self, *, duration_ms: Annotated[int, msgspec.Meta(ge=1, le=DURATION_MAX_MS)]
     ) -> Advanced:
-        """Move the network's clock on by a duration; the next block has the new time."""
+        """Move the clock of a network of one validator on; the next block has the new time."""
         return Advanced(self._backend.advance(duration_ms))

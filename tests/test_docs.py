@@ -280,9 +280,10 @@ def test_the_settings_are_those_of_the_code() -> None:
 START_FILES = (
     *("chain/genesis.py", "chain/params.py", "colophon/config.py", "colophon/home.py"),
     *("colophon/node.py", "colophon/testnet/make.py", "colophon/maintenance.py"),
-    *("state/store.py", "state/opening.py", "state/executor.py"),
+    *("state/store.py", "state/opening.py", "state/executor.py", "colophon/cli/testnet.py"),
+    *(f"colophon/testnet/{name}.py" for name in ("layout", "network", "process")),
 )
-CODE = re.compile(r"\b((?:config|home|store|genesis|node)/[A-Z]\w+)")
+CODE = re.compile(r"\b((?:config|home|store|genesis|node|testnet)/[A-Z]\w+)")
 
 
 def test_every_refusal_of_a_start_is_explained() -> None:

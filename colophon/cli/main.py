@@ -29,7 +29,7 @@ GROUPS = {
 """Command → the module that defines it; only the one asked for is imported."""
 
 HELP = {
-    "testnet": "Local networks: dev (one validator, faucet, time travel).",
+    "testnet": "Local networks: up (four validators), dev (one, with time travel).",
     "demo": "Play the whole story on a fresh local network.",
     "genesis": "Make the document a network begins with.",
     "node": "Make, run, inspect and check a node.",
@@ -84,7 +84,7 @@ def app(ctx: click.Context, home: str, node: str | None, json_output: bool) -> N
     """Colophon: a blockchain node for AI-native assets.
 
     Who owns what an AI makes, from what was it made, who may use it, and who gets paid?
-    Begin with `colophon testnet dev` or `colophon demo`.
+    Begin with `colophon demo` or `colophon testnet up`.
     """
     ctx.obj = Session(home, node, json_output)
 

@@ -102,7 +102,7 @@ def _welcome(session: Session, network: Any, seconds: float, detached: bool) -> 
     from colophon.testnet.make import ACCOUNT_COLO
 
     form = _form(network)
-    root = network.layout.root
+    root, last = network.layout.root, len(network.nodes) - 1
     lines = [
         f"a network of {_nodes(len(network.nodes))} is finalising after {seconds:.1f} s",
         *(f"  node {node['index']}   {node['rpc']}   log {node['log']}" for node in form["nodes"]),
@@ -115,7 +115,7 @@ def _welcome(session: Session, network: Any, seconds: float, detached: bool) -> 
         f"send       colophon --home {root / 'node0'} tx send --to ADDRESS --amount 1colo "
         f"--key-file {form['accounts'][0]['key_file']}",
         f"look       colophon testnet status --dir {root}",
-        f"break      colophon testnet kill 0 --dir {root}, and start 0 again",
+        f"break      colophon testnet kill {last} --dir {root}, and start {last} again",
         f"end        colophon testnet stop --dir {root}" if detached else "Ctrl-C ends it.",
     ]
     session.show({"seconds": round(seconds, 3), **form}, "\n".join(lines))

@@ -31,6 +31,11 @@ ACCOUNT_COLO = 1_000_000_000
 ACCOUNTS = ("alice", "bob", "carol", "dave")
 """Who begins with money in a local network."""
 LOOPBACK = "127.0.0.1"
+DEV_SETTINGS = """# Written by `colophon testnet dev`.
+[p2p]
+# One validator alone: nobody has to reach it, and it takes no port.
+listen = ""
+"""
 
 
 def local_params(*, dev: bool) -> Params:
@@ -60,12 +65,11 @@ def new_genesis(
     )
 
 
-def make_validator_home(home: Home, genesis: Genesis, key: SigningKey, settings: str = "") -> None:
+def make_validator_home(home: Home, genesis: Genesis, key: SigningKey, settings: str) -> None:
     """Make the home of a validator that has never signed; ``settings`` is its node.toml."""
     home.root.mkdir(parents=True, exist_ok=True)
     make_validator(home, key)
-    if settings:
-        home.config.write_text(settings, encoding="utf-8")
+    home.config.write_text(settings, encoding="utf-8")
     write_genesis(home.genesis, genesis)
 
 
@@ -77,7 +81,7 @@ def make_dev_home(root: Path, time_ms: int) -> Home:
     validator, faucet = new_key(), new_key()
     rich = [address_of(faucet.public_key)]
     genesis = new_genesis("colophon-dev", time_ms, [validator], rich, local_params(dev=True))
-    make_validator_home(home, genesis, validator)
+    make_validator_home(home, genesis, validator, DEV_SETTINGS)
     write_key(home.faucet_key, faucet)
     return home
 

@@ -155,12 +155,15 @@ class Network:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Run the network for a while: none of its nodes is left when this ends."""
+        """Run the network for a while: none of its nodes is left when this ends.
+
+        The end takes no lock: somebody else may be stopping or wiping the same network just now.
+        """
         self.up(attached=True)
         try:
             yield
         finally:
-            self.stop()
+            self._stop(self.there())
 
     def watch(self) -> Iterator[Ended]:
         """Yield every node that was started here and ends, until none is left."""
@@ -224,6 +227,8 @@ def require_ports(nodes: Sequence[NodeProcess]) -> None:
     for node in nodes:
         config = load_config(node.home.config, {})
         for name, text in (("rpc.listen", config.rpc.listen), ("p2p.listen", config.p2p.listen)):
+            if not text:
+                continue  # it takes no port
             address = parse_address(text, name)
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the node does

@@ -75,4 +75,7 @@ class Node:
 def run_cli(*arguments: str, directory: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end, from another directory if one is given."""
     command = [sys.executable, "-m", "colophon", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=directory)
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+        cwd=directory,
+    )  # fmt: skip

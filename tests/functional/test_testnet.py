@@ -6,6 +6,7 @@ Every wait is for a condition with a deadline; the commands themselves wait for 
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -34,14 +35,11 @@ def root(tmp_path: Path) -> Iterator[Path]:
         Network(open_layout(path)).stop()
 
 
-def testnet(root: Path, *arguments: str) -> Any:
+def command(root: Path, *arguments: str) -> Any:
     """Run a command that must succeed; return what it says."""
     done = run_cli("--json", "testnet", *arguments, "--dir", str(root))
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
-
-
-testnet.__test__ = False  # type: ignore[attr-defined]  # its name begins like a test's
 
 
 def refusal(root: Path, *arguments: str) -> str:
@@ -53,7 +51,7 @@ def refusal(root: Path, *arguments: str) -> str:
 
 
 def heights(root: Path) -> list[int | None]:
-    return [node["height"] for node in testnet(root, "status")["nodes"]]
+    return [node["height"] for node in command(root, "status")["nodes"]]
 
 
 def wait_for(condition: Any) -> Any:
@@ -63,7 +61,7 @@ def wait_for(condition: Any) -> Any:
 
 
 def test_a_network_is_made_killed_started_stopped_and_wiped(root: Path) -> None:
-    made = testnet(root, "up", "--validators", "1", "--detach")
+    made = command(root, "up", "--validators", "1", "--detach")
     assert made["seconds"] > 0
     (node,) = made["nodes"]
     assert node["running"] and node["height"] >= 1
@@ -72,27 +70,27 @@ def test_a_network_is_made_killed_started_stopped_and_wiped(root: Path) -> None:
     assert refusal(root, "start") == "testnet/Running"
     assert refusal(root, "wipe", "--yes") == "testnet/Running"
 
-    assert testnet(root, "kill", "0") == {"killed": 0}
+    assert command(root, "kill", "0") == {"killed": 0}
     assert heights(root) == [None]
     assert refusal(root, "kill", "0") == "testnet/NotRunning"
 
-    assert testnet(root, "start", "0") == {"started": [0]}
-    again = testnet(root, "status")
+    assert command(root, "start", "0") == {"started": [0]}
+    again = command(root, "status")
     assert again["nodes"][0]["rpc"] == node["rpc"], "a restart keeps the ports"
     assert again["nodes"][0]["height"] > node["height"]
     assert again["common"]["agree"]
 
-    assert testnet(root, "stop") == {"stopped": [0]}
-    assert any("node_stopped" in line for line in testnet(root, "logs", "0")["lines"])
+    assert command(root, "stop") == {"stopped": [0]}
+    assert any("node_stopped" in line for line in command(root, "logs", "0")["lines"])
     before = again["nodes"][0]["height"]
-    assert testnet(root, "up", "--detach")["nodes"][0]["height"] > before
+    assert command(root, "up", "--detach")["nodes"][0]["height"] > before
 
-    assert testnet(root, "wipe", "--yes", "--force")["left"] == []
+    assert command(root, "wipe", "--yes", "--force")["left"] == []
     assert not root.exists()
 
 
 def test_the_accounts_have_money_and_the_faucet_gives_more(root: Path) -> None:
-    made = testnet(root, "up", "--validators", "1", "--detach")
+    made = command(root, "up", "--validators", "1", "--detach")
     alice, bob = made["accounts"][:2]
     node = ("--json", "--home", made["nodes"][0]["home"])
 
@@ -107,11 +105,49 @@ def test_the_accounts_have_money_and_the_faucet_gives_more(root: Path) -> None:
     assert int(balance["amount"]) == 1_000_000_008 * 10**9
 
 
+def test_four_validators_lose_one_go_on_and_get_it_back(root: Path) -> None:
+    made = command(root, "up", "--detach")
+    assert [node["height"] >= 1 for node in made["nodes"]] == [True] * 4
+    bob = made["accounts"][1]["address"]
+    command(root, "kill", "3")
+
+    given = run_cli("--json", "testnet", "faucet", bob, "--dir", str(root))
+    assert given.returncode == 0, given.stdout + given.stderr
+    tx_id = json.loads(given.stdout)["id"]
+    shown = command(root, "status")
+    assert [node["running"] for node in shown["nodes"]] == [True, True, True, False]
+    assert len(shown["common"]["nodes"]) == 3
+
+    assert command(root, "start", "3") == {"started": [3]}
+    late = ("--json", "--node", made["nodes"][3]["rpc"], "query", "tx", tx_id)
+
+    def has_caught_up() -> bool:
+        done = run_cli(*late)
+        return done.returncode == 0 and json.loads(done.stdout)["state"] in ("final", "proven")
+
+    wait_for(has_caught_up)
+    common = wait_for(lambda: command(root, "status")["common"])
+    assert common["agree"] and len(common["nodes"]) == 4
+    assert common["block_id"] and common["state_root"]
+    assert command(root, "stop") == {"stopped": [0, 1, 2, 3]}
+
+
+def test_several_validators_have_one_faucet_and_no_time_travel(root: Path) -> None:
+    made = command(root, "up", "--validators", "2", "--detach")
+    first, second = (("--json", "--node", node["rpc"]) for node in made["nodes"])
+
+    none = run_cli(*second, "testnet", "faucet", made["accounts"][0]["address"])
+    assert none.returncode == 1 and "dev/NoFaucet" in none.stdout and "node 0" in none.stdout
+    for node in (first, second):
+        moved = run_cli(*node, "testnet", "advance", "30d")
+        assert moved.returncode == 1 and "dev/SharedClock" in moved.stdout
+
+
 def test_a_node_that_cannot_start_is_named_with_its_reason_and_leaves_none_running(
     root: Path,
 ) -> None:
-    testnet(root, "up", "--validators", "1", "--detach")
-    testnet(root, "stop")
+    command(root, "up", "--validators", "1", "--detach")
+    command(root, "stop")
     (root / "node0" / "validator.key").write_text("{}")
 
     done = run_cli("--json", "testnet", "up", "--detach", "--dir", str(root))
@@ -119,16 +155,29 @@ def test_a_node_that_cannot_start_is_named_with_its_reason_and_leaves_none_runni
     error = json.loads(done.stdout)["error"]
     assert (done.returncode, error["code"]) == (1, "testnet/NodeEnded")
     assert "node0 ended: error: " in error["message"] and "home/BadKey" in error["message"]
-    assert not testnet(root, "status")["nodes"][0]["running"]
+    assert not command(root, "status")["nodes"][0]["running"]
+
+
+def test_the_examples_of_the_manual_run(root: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operating.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Local networks\n")[2]
+    commands = section.partition("```sh\n")[2].partition("```")[0].splitlines()
+    assert len(commands) > 5
+
+    for line in commands:
+        name, *arguments = shlex.split(line, comments=True)
+        done = run_cli(*[str(root) if part == "my-network" else part for part in arguments])
+        assert (name, done.returncode) == ("colophon", 0), line + done.stdout + done.stderr
+    assert not root.exists()
 
 
 class Foreground:
     """`testnet up` without --detach, as somebody sees it in a terminal."""
 
     def __init__(self, root: Path, *options: str) -> None:
-        command = [sys.executable, "-m", "colophon", "testnet", "up", "--dir", str(root), *options]
+        given = [sys.executable, "-m", "colophon", "testnet", "up", "--dir", str(root), *options]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
     def __enter__(self) -> Foreground:
@@ -161,6 +210,15 @@ def test_a_network_in_the_foreground_ends_with_its_command(
     assert "node_stopped" in NodeLog(root).text
 
 
+def test_a_network_in_the_foreground_may_be_wiped_from_elsewhere(root: Path) -> None:
+    with Foreground(root, "--validators", "1") as up:
+        command(root, "wipe", "--yes", "--force")
+        _, said = up.process.communicate(timeout=PATIENCE_S)
+
+    assert up.process.returncode == 0, said
+    assert not root.exists()
+
+
 def test_a_network_whose_command_is_killed_ends_too(root: Path) -> None:
     with Foreground(root, "--validators", "1") as up:
         up.end(signal.SIGKILL)
@@ -171,11 +229,17 @@ def test_a_network_whose_command_is_killed_ends_too(root: Path) -> None:
 
 def test_a_node_that_ends_by_itself_is_told_with_its_last_line(root: Path) -> None:
     with Foreground(root, "--validators", "1") as up:
-        testnet(root, "kill", "0")
+        command(root, "kill", "0")
         _, said = up.process.communicate(timeout=PATIENCE_S)
 
     assert up.process.returncode == 0
     assert "node 0 ended with code -9" in said and "node_started" in said
+
+
+def test_a_node_is_attached_to_a_pipe_or_not_at_all(tmp_path: Path) -> None:
+    done = run_cli("--home", str(tmp_path), "node", "start", "--attached")
+
+    assert done.returncode == 2 and "needs a pipe" in done.stderr
 
 
 class NodeLog:
