@@ -11,8 +11,9 @@ return their result; ``finish`` runs one to its end.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
+
+import msgspec
 
 from .block import Block, Body, certificate_hash, evidence_root, ids_of, transaction_root
 from .certificate import Certificate, Evidence
@@ -37,8 +38,7 @@ def finish(job: Job[T]) -> T:
             return result
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """Where a block stands: everything about its header that consensus decides (B6)."""
 
     epoch: int
@@ -53,8 +53,7 @@ class Placement:
     proposer_index: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Derived:
+class Derived(msgspec.Struct, frozen=True, kw_only=True):
     """What follows from the executed parent and the chosen transactions (B7)."""
 
     base_fee: int
@@ -65,8 +64,7 @@ class Derived:
     next_committee_hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(msgspec.Struct, frozen=True):
     """A block ready to propose and the attachments of its transactions, in their order."""
 
     block: Block

@@ -14,7 +14,7 @@ from .hashing import EMPTY_ROOT, tagged_hash
 from .header import KIND_BLOCK, KIND_FILLER, VERSION, ZERO_HASH, Header
 from .merkle import list_root
 from .transaction import Attachment, SignedBody
-from .vote import Vote, VoteKind
+from .vote import NOTARIZE, Vote
 
 EVIDENCE_MAX = 16
 """Evidence in one block; more waits for the next, a conviction is never urgent."""
@@ -62,7 +62,7 @@ class Proposal(Record):
         """Return the leader's NOTARIZE; ``block_id`` is the header's id."""
         header = self.header
         return Vote(
-            VoteKind.NOTARIZE,
+            NOTARIZE,
             header.epoch,
             header.view,
             block_id,
@@ -79,23 +79,28 @@ class Block:
 
     __slots__ = ("body", "header", "id", "transaction_ids")
 
-    def __init__(self, header: Header, body: Body) -> None:
-        """Raise ``Rejected`` with ``block/BodyMismatch`` if the body is not the header's (B3)."""
+    def __init__(self, header: Header, body: Body, block_id: bytes | None = None) -> None:
+        """Raise ``Rejected`` with ``block/BodyMismatch`` if the body is not the header's (B3).
+
+        ``block_id`` is the header's, where the caller knows it.
+        """
         transaction_ids = ids_of(body)
         _require_roots(header, body, transaction_ids)
-        self._set(header, body, transaction_ids)
+        self._set(header, body, transaction_ids, block_id)
 
     @classmethod
     def made(cls, header: Header, body: Body, transaction_ids: list[bytes]) -> Block:
         """Return the block of a header that was made from this very body and these ids."""
         block = cls.__new__(cls)
-        block._set(header, body, transaction_ids)
+        block._set(header, body, transaction_ids, None)
         return block
 
-    def _set(self, header: Header, body: Body, transaction_ids: list[bytes]) -> None:
+    def _set(
+        self, header: Header, body: Body, transaction_ids: list[bytes], block_id: bytes | None
+    ) -> None:
         self.header = header
         self.body = body
-        self.id = header.id()
+        self.id = header.id() if block_id is None else block_id
         self.transaction_ids = transaction_ids
 
     def __repr__(self) -> str:

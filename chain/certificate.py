@@ -11,7 +11,7 @@ from .codec import U8, U64, Decoder, Hash, Record, Signature, encode
 from .committee import MEMBERS_MAX, Committee
 from .errors import Misuse, Rejected
 from .hashing import tagged_hash
-from .vote import Verifier, Vote, VoteKind, require_kind, verify_vote, vote_message
+from .vote import FINALIZE, NULLIFY, Verifier, Vote, require_kind, verify_vote, vote_message
 
 BITMAP_BYTES_MAX = (MEMBERS_MAX + 7) // 8
 CERTIFICATE_BYTES_MAX = 8_192
@@ -168,7 +168,7 @@ def conflicts(one: Vote, other: Vote) -> bool:
     """
     if one.kind == other.kind:
         return one.block_id != other.block_id
-    return {one.kind, other.kind} == {VoteKind.NULLIFY, VoteKind.FINALIZE}
+    return {one.kind, other.kind} == {NULLIFY, FINALIZE}
 
 
 def verify_evidence(

@@ -20,7 +20,7 @@ from .crypto import verify_signature
 from .errors import Rejected
 from .genesis import Genesis
 from .header import KIND_BLOCK, KIND_FILLER, VERSION, ZERO_HASH, Header, epoch_of
-from .vote import Verifier, VoteKind
+from .vote import FINALIZE, Verifier
 
 PROOF_HEADERS_MAX = 64
 """Headers in one proof. A chain that notarizes 64 blocks without finalising one has stopped."""
@@ -58,7 +58,7 @@ def verify_finality(
     finalization, headers = proof.finalization, proof.headers
     if not 1 <= len(headers) <= PROOF_HEADERS_MAX:
         raise Rejected("finality/Headers", f"{len(headers)} headers, expected 1 .. 64")
-    if finalization.kind != VoteKind.FINALIZE:
+    if finalization.kind != FINALIZE:
         raise Rejected("finality/Kind", "the certificate is no finalization")
     if proof.target.kind != KIND_BLOCK:
         raise Rejected("finality/Filler", "a boundary filler is never the target of a proof")

@@ -28,11 +28,11 @@ class VoteKind(IntEnum):
     """This block is notarized and executed, and I never nullified its view."""
 
 
-VOTE_TAG = {
-    VoteKind.NOTARIZE: "vote-notarize",
-    VoteKind.NULLIFY: "vote-nullify",
-    VoteKind.FINALIZE: "vote-finalize",
-}
+NOTARIZE, NULLIFY, FINALIZE = VoteKind
+"""The same, for reading: up to Python 3.11 looking a member up in its class takes 0.2 µs."""
+
+VOTE_TAGS = ("vote-notarize", "vote-nullify", "vote-finalize")
+"""By kind: the domain in which its votes are hashed."""
 
 
 class Vote(Record):
@@ -59,15 +59,26 @@ def vote_message(
     ``H(tag, genesis_hash ‖ u64 epoch ‖ u64 view ‖ block id)``, without the id for NULLIFY.
     """
     fields = genesis_hash + epoch.to_bytes(8, "big") + view.to_bytes(8, "big")
-    return tagged_hash(VOTE_TAG[VoteKind(kind)], fields + (block_id or b""))
+    return tagged_hash(VOTE_TAGS[kind], fields + (block_id or b""))
 
 
 def require_kind(kind: int, block_id: bytes | None) -> None:
     """Refuse a kind that does not exist, or an id where none belongs (V5)."""
     if kind not in (0, 1, 2):
         raise Rejected("vote/Kind", f"vote of kind {kind}, expected 0, 1 or 2", found=kind)
-    if (block_id is None) != (kind == VoteKind.NULLIFY):
+    if (block_id is None) != (kind == NULLIFY):
         raise Rejected("vote/BlockId", "NULLIFY names no block, every other vote names one")
+
+
+def require_vote_form(vote: Vote, committee: Committee) -> None:
+    """Check everything about a vote but its signature (V6)."""
+    require_kind(vote.kind, vote.block_id)
+    if vote.signer >= len(committee.members):
+        raise Rejected(
+            "vote/Signer",
+            f"signer {vote.signer} in a committee of {len(committee)}",
+            found=vote.signer,
+        )
 
 
 def verify_vote(vote: Vote, committee: Committee, genesis_hash: bytes, verifier: Verifier) -> None:
@@ -75,12 +86,6 @@ def verify_vote(vote: Vote, committee: Committee, genesis_hash: bytes, verifier:
 
     That ``vote.epoch`` is the committee's epoch is the caller's to check.
     """
-    require_kind(vote.kind, vote.block_id)
-    if vote.signer >= len(committee):
-        raise Rejected(
-            "vote/Signer",
-            f"signer {vote.signer} in a committee of {len(committee)}",
-            found=vote.signer,
-        )
+    require_vote_form(vote, committee)
     message = vote_message(vote.kind, genesis_hash, vote.epoch, vote.view, vote.block_id)
     verifier(committee.members[vote.signer].public_key, message, vote.signature)

@@ -11,6 +11,8 @@ import contextlib
 import json
 import os
 import socket
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from .application import NodeApplication
 from .maintenance import COMMANDS
 
 LINE_BYTES_MAX = 65_536
+SOCKET_NAME_BYTES_MAX = 100
+"""Longest name of a Unix socket that every system takes."""
 
 
 class AdminServer:
@@ -33,9 +37,9 @@ class AdminServer:
     async def start(self) -> None:
         """Listen; a left-over socket of a dead node is removed (the home's lock is held)."""
         self._path.unlink(missing_ok=True)
-        path = _short(self._path)
-        self._server = await asyncio.start_unix_server(self._answer, path, limit=LINE_BYTES_MAX)
-        os.chmod(path, 0o600)
+        with _short(self._path) as path:
+            self._server = await asyncio.start_unix_server(self._answer, path, limit=LINE_BYTES_MAX)
+        os.chmod(self._path, 0o600)
 
     async def stop(self) -> None:
         """Stop listening and remove the socket."""
@@ -83,7 +87,8 @@ def _parse(line: bytes) -> tuple[str, dict[str, Any]]:
 def ask(path: Path, command: str, arguments: dict[str, Any]) -> Any:
     """Send a command to the running node of a home and return its result."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(_short(path))
+        with _short(path) as name:
+            connection.connect(name)
         line = json.dumps({"command": command, "arguments": arguments}).encode() + b"\n"
         connection.sendall(line)
         raw = b""
@@ -95,7 +100,27 @@ def ask(path: Path, command: str, arguments: dict[str, Any]) -> Any:
     return answer["result"]
 
 
-def _short(path: Path) -> str:
-    """Return a name the system takes: Unix sockets have room for about 100 bytes only."""
-    relative = os.path.relpath(path)
-    return min((str(path), relative), key=len)
+def listener_pid(path: Path) -> int | None:
+    """Return the process that listens on an admin socket, as the kernel says; None if nobody."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            with _short(path) as name:
+                connection.connect(name)
+        except OSError:
+            return None
+        form = struct.Struct("3i")  # pid, user, group
+        raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, form.size)
+        return int(form.unpack(raw)[0])
+
+
+@contextlib.contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """Yield a name of the socket that the system takes, however deep its directory lies."""
+    if len(os.fsencode(path)) <= SOCKET_NAME_BYTES_MAX:
+        yield str(path)
+        return
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)

@@ -38,7 +38,7 @@ from .application import NodeApplication
 from .clock import Clock
 from .host import Host
 from .network.router import Router
-from .signatures import BatchVerifier, SignatureWorkers, items_of
+from .signatures import BatchVerifier, items_of
 from .wallet import Draft, Wallet
 
 GONE_MAX = 10_000
@@ -59,10 +59,10 @@ class NodeBackend:
         name: str,
         application: NodeApplication,
         host: Host,
-        workers: SignatureWorkers,
+        router: Router,
+        verifier: BatchVerifier,
         clock: Clock,
         faucet: SigningKey | None,
-        router: Router,
     ) -> None:
         self.reader = application.reader
         self._name = name
@@ -70,7 +70,7 @@ class NodeBackend:
         self._host = host
         self._router = router
         self._admission = Admission(application)
-        self._verifier = BatchVerifier(workers)
+        self._verifier = verifier
         self._clock = clock
         self._wallet = None
         if faucet is not None and application.machine.params.dev:
@@ -129,7 +129,7 @@ class NodeBackend:
         if ahead_ms > params.precision_ms:
             return f"the newest block lies {ahead_ms} ms ahead of this machine's clock: waiting"
         silent_ms = self._clock.wall_ms() - head.time_ms
-        if head.height and silent_ms > 10 * params.heartbeat_ms and not params.dev:
+        if head.height and silent_ms > 10 * params.heartbeat_ms and not self._may_travel():
             return f"no block for {silent_ms // 1000} s"
         return ""
 
@@ -302,7 +302,10 @@ class NodeBackend:
     async def faucet(self, address: bytes, amount: int) -> bytes:
         """Send money of the development faucet and return when it has arrived."""
         if self._wallet is None:
-            raise Rejected("dev/NoFaucet", "this network has no faucet")
+            raise Rejected(
+                "dev/NoFaucet",
+                "this node has no faucet; in a network of `colophon testnet up` node 0 has it",
+            )
         machine = self._application.machine
         sender = address_of(self._wallet.key.public_key)
         seq = max(machine.next_seq(sender, 0), self._faucet_seq)
@@ -313,7 +316,18 @@ class NodeBackend:
         await self.wait_final(tx_id, FAUCET_WAIT_MS)
         return tx_id
 
+    def _may_travel(self) -> bool:
+        """Tell whether the clock may be moved: no other validator has one that would differ."""
+        machine = self._application.machine
+        return machine.params.dev and len(machine.committee) == 1
+
     def advance(self, duration_ms: int) -> int:
-        """Move the development clock on; only a development network has the method."""
+        """Move the development clock on; refuses with ``dev/SharedClock`` if others have theirs."""
+        if not self._may_travel():
+            raise Rejected(
+                "dev/SharedClock",
+                "a network of several validators has several clocks, and none can be moved; "
+                "`colophon testnet dev` runs one validator alone",
+            )
         self._clock.offset_ms += duration_ms
         return self._clock.wall_ms()

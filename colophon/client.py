@@ -61,15 +61,18 @@ def node_url(url: str | None) -> str:
 class Client:
     """A node, spoken to call by call."""
 
-    def __init__(self, url: str | None = None) -> None:
-        """``url``: where the node answers; default: $COLOPHON_NODE, else port 26657 here."""
+    def __init__(self, url: str | None = None, *, timeout_s: int = TIMEOUT_S) -> None:
+        """``url``: where the node answers; default: $COLOPHON_NODE, else port 26657 here.
+
+        A call that is not answered within ``timeout_s`` seconds raises ``Unreachable``.
+        """
         url = node_url(url)
         parsed = urllib.parse.urlsplit(url if "//" in url else f"http://{url}")
         if not parsed.hostname:
             raise Rejected("client/BadAddress", f"{url!r} is no address of a node")
         self.url = f"http://{parsed.netloc}" if parsed.port else f"http://{parsed.hostname}:26657"
         self._connection = http.client.HTTPConnection(
-            parsed.hostname, parsed.port or DEFAULT_PORT, timeout=TIMEOUT_S
+            parsed.hostname, parsed.port or DEFAULT_PORT, timeout=timeout_s
         )
 
     def __enter__(self) -> Self:

@@ -20,6 +20,8 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +34,10 @@ from chain.genesis import Genesis, check_genesis
 from chain.json_form import record_from_json, record_to_json
 
 from .journal_file import begin_journal
+
+LOCK_ATTEMPTS = 10
+LOCK_PAUSE_S = 0.01
+"""Between two attempts to take a home's lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +96,11 @@ class Home:
         """Hold the home; ``home/InUse`` if another process does."""
         self._make_root()
         with open(self.root / "LOCK", "a+", encoding="ascii") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _take(file.fileno()):
                 raise Rejected(
                     "home/InUse",
                     f"another node runs in {self.root}; stop it or choose another --home",
-                ) from None
+                )
             yield
 
     def _make_root(self) -> None:
@@ -108,6 +112,17 @@ class Home:
             ) from None
         if not os.access(self.root, os.W_OK | os.X_OK):
             raise Rejected("home/NotWritable", f"{self.root} is not writable")
+
+
+def _take(descriptor: int) -> bool:
+    """Take a lock; whoever only asks whether it is held has it for a moment, and is waited for."""
+    for _ in range(LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE_S)
+    return False
 
 
 def write_genesis(path: Path, genesis: Genesis) -> None:
@@ -182,18 +197,29 @@ def new_key() -> SigningKey:
     return SigningKey(secrets.token_bytes(SEED_BYTES))
 
 
-def running_at(home: Home) -> dict[str, Any] | None:
-    """Return what the running node said of itself, or None if none runs."""
+def is_held(home: Home) -> bool:
+    """Tell whether a process holds the home's lock: a node, or maintenance of a stopped one."""
     try:
         with open(home.root / "LOCK", "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return None  # nobody holds the home; what running.json says is of a dead process
+            return False
     except FileNotFoundError:
-        return None
+        return False
     except BlockingIOError:
-        pass
+        return True
+
+
+def running_at(home: Home) -> dict[str, Any] | None:
+    """Return what the running node said of itself, or None if none runs."""
+    if not is_held(home):
+        return None  # what running.json says is of a dead process
     try:
         form: dict[str, Any] = json.loads(home.running.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None  # it is just starting or stopping
     return form
+
+
+def reset_home(home: Home) -> None:
+    """Remove the chain's data and keep keys, settings and genesis."""
+    shutil.rmtree(home.root / "data", ignore_errors=True)

@@ -26,6 +26,7 @@ from consensus.timers import Timer
 
 from .application import NodeApplication
 from .clock import Clock
+from .gate import Gate
 from .guard_file import GuardFile
 from .journal_file import JournalFile
 
@@ -94,6 +95,7 @@ class Host:
         guard: GuardFile,
         clock: Clock,
         network: Network,
+        gate: Gate,
     ) -> None:
         self.core = core
         self.stop_reason = ""
@@ -104,6 +106,7 @@ class Host:
         self._guard = guard
         self._clock = clock
         self._network = network
+        self._gate = gate
         self._events: deque[ev.AnyEvent] = deque()
         self._waiting: list[_Waiting] = []
         self._jobs: asyncio.Queue[fx.Effect] = asyncio.Queue()
@@ -271,7 +274,10 @@ class Host:
 
     async def _work(self) -> None:
         while True:
+            if self._jobs.empty():
+                self._gate.open()
             effect = await self._jobs.get()
+            self._gate.close()
             match effect:
                 case fx.Build():
                     await self._build(effect)

@@ -37,13 +37,14 @@ from .application import NodeApplication
 from .backend import NodeBackend
 from .clock import Clock
 from .config import Config, parse_address
+from .gate import Gate
 from .guard_file import GuardFile
 from .home import Home, read_genesis, read_key
 from .host import Host
 from .journal_file import JournalFile
 from .memory import settle
 from .network.router import Router
-from .signatures import SignatureWorkers, default_workers
+from .signatures import BatchVerifier, SignatureWorkers, default_workers
 
 log = logging.getLogger("colophon.node")
 
@@ -115,13 +116,15 @@ def open_parts(home: Home, config: Config, genesis: Genesis, key: SigningKey) ->
         _check_guard(application, journal, guard, quarantine=config.consensus.quarantine)
         settings = Settings(machine.genesis_hash, machine.params, key.public_key)
         core = Core(settings, key.sign, verify_signature)
-        router = Router(key, core, application, workers, clock, config.p2p)
-        host = Host(core, application, journal, guard, clock, router)
+        gate = Gate()
+        router = Router(key, core, application, workers, clock, gate, config.p2p)
+        host = Host(core, application, journal, guard, clock, router, gate)
         start, head = application.where()
         host.begin(start, head, journal_lost=config.consensus.quarantine)
         faucet = read_key(home.faucet_key) if home.faucet_key.exists() else None
+        verifier = BatchVerifier(workers, gate)
         name = config.node.name
-        backend = NodeBackend(name, application, host, workers, clock, faucet, router)
+        backend = NodeBackend(name, application, host, router, verifier, clock, faucet)
         yield Parts(application, host, router, backend)
 
 

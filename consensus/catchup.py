@@ -15,13 +15,13 @@ from chain.codec import encode
 from chain.errors import Misuse, Rejected
 from chain.finality import FinalityProof, LightClient
 from chain.header import KIND_BLOCK, Header, last_height
-from chain.vote import Verifier, VoteKind
+from chain.vote import NULLIFY, Verifier
 
 from .messages import RANGE_BLOCKS_MAX, RANGE_BYTES_MAX, RangeAnswer, RangeRequest
 
 RANGE_ASKED_MAX = 32
-"""Blocks asked for at once (C18). Each is stored with a proof of its own, which has the headers of those
-after it in the range: 32 keep that at some 8 KB a block, and below V12's 64 headers."""
+"""Blocks asked for at once (C18). Each is stored with a proof of its own, which has the headers of
+those after it in the range: 32 keep that at some 8 KB a block, and below V12's 64 headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def _check_parent_certificate(block: Block, client: LightClient, verifier: Verif
     named = (certificate.epoch, certificate.view, certificate.block_id)
     if named != (header.epoch, header.parent_view, header.parent_id):
         raise Rejected("range/Certificate", "the certificate is not of the parent")
-    if certificate.kind == VoteKind.NULLIFY:
+    if certificate.kind == NULLIFY:
         raise Rejected("range/Certificate", "the parent's certificate is a nullification")
     verify_certificate(certificate, client.committee, client.genesis_hash, verifier)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from chain.vote import VoteKind
+from chain.vote import FINALIZE, NOTARIZE, NULLIFY
 
 from .effects import Broadcast, Certify, SetAside, StopCertify
 from .journal import AttachmentsRecord, BlockRecord, JournalRecord
 from .messages import VoteMessage
 from .promises import cast
 from .retry import want_block
-from .shared import Entry, Execution, Round, Shared
+from .shared import DONE, Entry, Execution, Round, Shared
 
 
 def certify(shared: Shared) -> bool:
@@ -22,7 +22,7 @@ def certify(shared: Shared) -> bool:
         entry = shared.entries.get(block_id)
         if entry is None or (entry.block is None and entry.execution is Execution.NONE):
             want_block(shared, block_id, shared.leader(view), delay_ms=shared.pace.delta_now_ms)
-        elif entry.execution is Execution.DONE:
+        elif entry.execution is DONE:
             progress = _pass_on(shared, round_, entry, block_id) or progress
         elif _is_abandoned(shared, round_, block_id):
             progress = _stop(shared, entry, block_id) or progress
@@ -35,7 +35,7 @@ def on_certified(shared: Shared, block_id: bytes) -> None:
     """The block is verified and executed."""
     entry = shared.entries.get(block_id)
     if entry is not None:
-        entry.execution = Execution.DONE
+        entry.execution = DONE
 
 
 def on_certify_failed(shared: Shared, block_id: bytes, tx_id: bytes | None) -> None:
@@ -94,17 +94,17 @@ def _pass_on(shared: Shared, round_: Round, entry: Entry, block_id: bytes) -> bo
     """Vote FINALIZE if my promises allow, and enter the next view."""
     del shared.candidates[round_.view]
     shared.allow_view(round_.view + 1)
-    notarization = round_.book.certificates[VoteKind.NOTARIZE]
+    notarization = round_.book.certificates[NOTARIZE]
     may_finalize = (
         shared.may_sign
         and notarization is not None
         and not round_.equivocated
-        and VoteKind.NULLIFY not in round_.promised
-        and VoteKind.FINALIZE not in round_.promised
+        and NULLIFY not in round_.promised
+        and FINALIZE not in round_.promised
     )
     if may_finalize and entry.block is not None:
         bodies = _bodies_to_journal(shared, entry)
-        vote = cast(shared, VoteKind.FINALIZE, round_.view, block_id, beside=bodies)
+        vote = cast(shared, FINALIZE, round_.view, block_id, beside=bodies)
         shared.emit_durable(Broadcast(VoteMessage(vote)))
         _note_attachments(shared, round_, block_id)
     return True

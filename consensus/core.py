@@ -49,7 +49,7 @@ from .messages import (
     VoteMessage,
 )
 from .promises import on_durable
-from .shared import Mode, Settings, Shared, Signer
+from .shared import STOPPED, Settings, Shared, Signer
 from .timers import Timer
 
 Rule = Callable[[Shared], bool]
@@ -67,6 +67,9 @@ RULES: tuple[Rule, ...] = (
 )
 """In the order in which they are tried; each tells whether it changed anything."""
 
+QUIET = (Durable, Committed)
+"""Events that, like messages, often change nothing that a rule looks at; their handlers
+say if they do."""
 SETTLE_ROUNDS_MAX = 1_000
 """Rounds of rules after one event. Each enters a view, signs, or moves a block on, so a replay of
 a long journal takes some hundred; more means two rules undo each other."""
@@ -96,15 +99,20 @@ class Core:
     def handle(self, event: AnyEvent) -> list[Effect]:
         """Take in one event; return what the host has to do, in order."""
         shared = self._shared
-        if self._started == isinstance(event, Started):
+        if self._started is (type(event) is Started):
             raise Misuse("Started must be the first event and come once")
         self._started = True
-        if shared.mode is Mode.STOPPED:
+        if shared.mode is STOPPED:
             return []
-        shared.at(event.now_ms, event.wall_ms)
-        # A vote or certificate often teaches nothing new; its handler says if it did.
-        shared.changed = not isinstance(event, MessageReceived | Durable)
-        self._take_in(event)
+        if event.now_ms > shared.now_ms:
+            shared.now_ms = event.now_ms
+        shared.wall_ms = event.wall_ms
+        if isinstance(event, MessageReceived):
+            shared.changed = False
+            self._receive(event.peer, event.message)
+        else:
+            shared.changed = not isinstance(event, QUIET)
+            self._take_in(event)
         if shared.changed:
             self._settle()
         return shared.take_effects()
@@ -122,8 +130,6 @@ class Core:
     def _take_in(self, event: AnyEvent) -> None:
         shared = self._shared
         match event:
-            case MessageReceived():
-                self._receive(event.peer, event.message)
             case Durable():
                 on_durable(shared, event.token)
             case TimerFired():
@@ -169,17 +175,32 @@ class Core:
                 pass  # The rules look at the time themselves.
 
     def _receive(self, peer: Peer, message: Message) -> None:
-        """Sort a message by its epoch and view, then take it in."""
+        """Take a message in; what speaks of a view, only in the epoch that it speaks of."""
         shared = self._shared
-        place = retry.place_of(message)
-        if place is not None and not self._is_current(peer, message, *place):
-            return
         try:
-            self._take_message(peer, message)
+            match message:
+                case VoteMessage():
+                    vote = message.vote
+                    if self._is_current(peer, message, vote.epoch, vote.view):
+                        learning.on_vote(shared, peer, vote)
+                case CertificateMessage():
+                    certificate = message.certificate
+                    if self._is_current(peer, message, certificate.epoch, certificate.view):
+                        learning.on_certificate(shared, peer, certificate)
+                case ProposalMessage():
+                    header = message.proposal.header
+                    if self._is_current(peer, message, header.epoch, header.view):
+                        learning.on_proposal(shared, peer, message.proposal)
+                case ViewRequest():
+                    if self._is_current(peer, message, message.epoch, message.view):
+                        retry.on_view_request(shared, peer, message.view)
+                case _:
+                    self._take_other(peer, message)
         except Rejected as refusal:
             shared.emit(Blame(peer, refusal.code, refusal.message))
 
     def _is_current(self, peer: Peer, message: Message, epoch: int, view: int) -> bool:
+        """Tell whether a message is of this epoch; keep early ones, answer late ones (C10, C11)."""
         shared = self._shared
         if epoch == shared.epoch and shared.end_proof is None:
             if view < shared.finalised_view:
@@ -198,17 +219,10 @@ class Core:
         if epoch == self._shared.epoch + 1 and mine < EARLY_PER_PEER_MAX and len(early) < EARLY_MAX:
             early.append((peer, message))
 
-    def _take_message(self, peer: Peer, message: Message) -> None:
+    def _take_other(self, peer: Peer, message: Message) -> None:
+        """Take in what speaks of no view."""
         shared = self._shared
         match message:
-            case VoteMessage():
-                learning.on_vote(shared, peer, message.vote)
-            case CertificateMessage():
-                learning.on_certificate(shared, peer, message.certificate)
-            case ProposalMessage():
-                learning.on_proposal(shared, peer, message.proposal)
-            case ViewRequest():
-                retry.on_view_request(shared, peer, message.view)
             case BlockRequest():
                 retry.on_block_request(shared, peer, message.block_id)
             case BlockAnswer():

@@ -12,7 +12,7 @@ from .events import EpochStart, Head, Peer
 from .journal import FinalisedRecord
 from .learning import learn_certificate
 from .retry import request_sync, want_block
-from .shared import VIEWS_KEPT, Anchor, Entry, Execution, Mode, Shared
+from .shared import DONE, VIEWS_KEPT, Anchor, Entry, Mode, Shared
 from .timers import Timer
 
 SYNC_GAP = 16
@@ -94,9 +94,8 @@ def prune(shared: Shared) -> None:
     lowest = head_view - VIEWS_KEPT
     for view in [view for view in shared.rounds if view < lowest]:
         del shared.rounds[view]
-    for block_id, entry in list(shared.entries.items()):
-        if entry.header.view < lowest:
-            del shared.entries[block_id]
+    for block_id in [i for i, entry in shared.entries.items() if entry.header.view < lowest]:
+        del shared.entries[block_id]
     for view in [view for view in shared.candidates if view <= head_view]:
         del shared.candidates[view]
     for key in [key for key in shared.wants if not isinstance(key, int) or key <= head_view]:
@@ -110,8 +109,9 @@ def on_committed(shared: Shared, block_id: bytes) -> None:
         return
     header = entry.header
     below: Entry | None = entry
-    while below is not None and below.execution is not Execution.DONE:
-        below.execution = Execution.DONE
+    while below is not None and below.execution is not DONE:
+        below.execution = DONE
+        shared.changed = True
         below = shared.entries.get(below.header.parent_id)
     shared.note(FinalisedRecord(shared.epoch, header.view, header.height, block_id))
     shared.emit(Forget(shared.epoch, header.view))
@@ -156,7 +156,7 @@ def move_to(shared: Shared, head: Head) -> None:
         return
     block_id = head.header.id()
     entry = shared.entries.setdefault(block_id, Entry(head.header, None))
-    entry.execution = Execution.DONE
+    entry.execution = DONE
     shared.head = Anchor(
         block_id,
         head.header.view,

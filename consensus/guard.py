@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from binascii import crc32
 from collections.abc import Iterable
-from dataclasses import dataclass
 from struct import Struct
 
+import msgspec
+
 from chain.errors import Corruption
-from chain.vote import Vote, VoteKind
+from chain.vote import NOTARIZE, Vote
 
 from .journal import JournalRecord, VoteRecord
 
@@ -31,8 +32,7 @@ SLOT_BYTES = _CHECKSUM_BYTES + _FIELDS.size
 """``u32 crc32 ‖ u64 counter ‖ u64 epoch ‖ u64 view ‖ u8 kind ‖ 32 bytes block id`` (J7)."""
 
 
-@dataclass(frozen=True, slots=True)
-class GuardEntry:
+class GuardEntry(msgspec.Struct, frozen=True):
     """The newest FINALIZE or NULLIFY that was signed."""
 
     counter: int
@@ -58,7 +58,7 @@ def next_entry(last: GuardEntry | None, records: Iterable[JournalRecord]) -> Gua
     guarded = [
         record.vote
         for record in records
-        if isinstance(record, VoteRecord) and record.vote.kind != VoteKind.NOTARIZE
+        if isinstance(record, VoteRecord) and record.vote.kind != NOTARIZE
     ]
     if not guarded:
         return None

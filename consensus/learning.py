@@ -10,7 +10,7 @@ from chain.block import Block, Body, Proposal, require_header_form
 from chain.certificate import Certificate, Evidence
 from chain.errors import Rejected
 from chain.header import Header
-from chain.vote import Vote, VoteKind
+from chain.vote import FINALIZE, NOTARIZE, NULLIFY, Vote
 
 from .effects import Blame, Broadcast, ReportEvidence
 from .events import Peer
@@ -38,7 +38,7 @@ def on_proposal(shared: Shared, peer: Peer, proposal: Proposal) -> None:
         count_vote(shared, proposal.vote(block_id))
         if round_.proposal is not None or round_.refusal is not None:
             return  # A second proposal: its vote has just become evidence.
-        block = Block(header, proposal.body)
+        block = Block(header, proposal.body, block_id)
     except Rejected as refusal:
         shared.emit(Blame(peer, refusal.code, refusal.message))
         return
@@ -50,7 +50,7 @@ def on_proposal(shared: Shared, peer: Peer, proposal: Proposal) -> None:
         return
     keep_proposal(shared, round_, proposal, block)
     for nullification in proposal.nullifications:
-        if nullification.kind == VoteKind.NULLIFY:
+        if nullification.kind == NULLIFY:
             on_certificate(shared, peer, nullification)
 
 
@@ -91,7 +91,7 @@ def require_parent_certificate(shared: Shared, header: Header, body: Body) -> No
         header.parent_id,
     ):
         raise Rejected("block/ParentCertificate", "the certificate is of another block")
-    if certificate.kind == VoteKind.NULLIFY:
+    if certificate.kind == NULLIFY:
         raise Rejected("block/ParentCertificate", "the certificate is no notarization")
     if certificate.view < shared.head.view - VIEWS_KEPT:
         raise Rejected("block/Stale", "the parent lies far below what is final")
@@ -113,7 +113,7 @@ def count_vote(shared: Shared, vote: Vote) -> None:
     """Verify and count a vote; announce the certificate it completes, report what it proves."""
     round_ = shared.round(vote.view)
     certificate, evidence = round_.book.add(vote)
-    if vote.kind == VoteKind.NULLIFY:
+    if vote.kind == NULLIFY:
         shared.changed = True  # It may be the leader's (C6).
     if evidence is not None:
         _report(shared, round_, evidence)
@@ -125,7 +125,7 @@ def on_certificate(shared: Shared, peer: Peer, certificate: Certificate) -> None
     """Take in a certificate, unless one of its kind and view is known."""
     if certificate.view < max(shared.finalised_view - VIEWS_KEPT, 1):
         return
-    if certificate.kind <= VoteKind.FINALIZE:
+    if certificate.kind <= FINALIZE:
         known = shared.rounds.get(certificate.view)
         if known is not None and known.book.certificates[certificate.kind] is not None:
             return
@@ -145,7 +145,7 @@ def learn_certificate(shared: Shared, certificate: Certificate) -> None:
     kind = certificate.kind
     if is_known_view and round_.book.is_stored(certificate):
         return
-    is_new = kind > VoteKind.FINALIZE or round_.book.certificates[kind] is None
+    is_new = kind > FINALIZE or round_.book.certificates[kind] is None
     try:
         evidence_found = round_.book.add_certificate(certificate)
     except Rejected:
@@ -171,12 +171,12 @@ def take_certificate(shared: Shared, certificate: Certificate) -> None:
     view = certificate.view
     shared.changed = True
     shared.wants.pop(view, None)
-    if certificate.kind == VoteKind.NULLIFY:
+    if certificate.kind == NULLIFY:
         shared.allow_view(view + 1)
         return
     if view > shared.head.view:
         shared.candidates[view] = None
-    if certificate.kind == VoteKind.FINALIZE:
+    if certificate.kind == FINALIZE:
         shared.allow_view(view + 1)
         if view > shared.finalised_view:
             shared.finalization = certificate
@@ -190,7 +190,7 @@ def learn_block(shared: Shared, peer: Peer, header: Header, body: Body) -> None:
         return
     try:
         require_header_form(header, shared.genesis_hash)
-        block = Block(header, body)
+        block = Block(header, body, block_id)
         if header.parent_view > shared.head.view:
             require_parent_certificate(shared, header, body)
     except Rejected as refusal:
@@ -202,5 +202,5 @@ def learn_block(shared: Shared, peer: Peer, header: Header, body: Body) -> None:
 def _report(shared: Shared, round_: Round, evidence: Evidence) -> None:
     shared.emit(ReportEvidence(evidence))
     first = evidence.first
-    if first.kind == VoteKind.NOTARIZE and first.signer == shared.leader(round_.view):
+    if first.kind == NOTARIZE and first.signer == round_.leader:
         round_.equivocated = True

@@ -20,6 +20,8 @@ SEQ_WINDOW = 64
 """A lane's pending sequence numbers lie in [next, next + 64): nobody parks more."""
 SHORT_MS = 60_000
 """How long a transaction may stay with its payer short or its max_fee below the base fee."""
+SWEEP_MAX = 1_024
+"""Transactions a sweep looks at: 5 ms. A full pool is gone through in 20 sweeps."""
 AGE_MS_MAX = 600_000
 """After ten minutes a transaction leaves in any case; its sender can send it again."""
 COUNT_MAX = 20_000
@@ -123,6 +125,8 @@ class Mempool:
         """Heap of (rank, -order, id); entries of transactions that left are skipped."""
         self._expiring: list[tuple[int, bytes]] = []
         """Heap of (valid_until, id), kept as lazily."""
+        self._unswept: list[bytes] = []
+        """Ids that this round of sweeps has not looked at; the oldest stands last."""
         self._order = 0
         self.bytes = 0
 
@@ -286,21 +290,25 @@ class Mempool:
     def sweep(self, now_ms: int) -> list[bytes]:
         """Drop what has been unpayable for a minute or here for ten; return the ids.
 
-        Call it about once per second; it looks at every transaction.
+        Call it about once per second; it looks at ``SWEEP_MAX`` transactions, in turn.
         """
         base_fee = self._view.base_fee()
-        spendable = {payer: self._view.spendable(payer) for payer in self._owed}
         gone = []
-        for kept in self._by_id.values():
+        self._unswept = self._unswept or list(reversed(self._by_id))
+        for tx_id in self._unswept[-SWEEP_MAX:]:
+            kept = self._by_id.get(tx_id)
+            if kept is None:
+                continue
             payer = kept.tx.payer
-            short = self._owed[payer] > spendable[payer]
+            short = self._owed[payer] > self._view.spendable(payer)
             if not short and kept.tx.max_fee >= kept.tx.fee_at(base_fee):
                 kept.bad_since_ms = None
             elif kept.bad_since_ms is None:
                 kept.bad_since_ms = now_ms
             is_bad = kept.bad_since_ms is not None and now_ms - kept.bad_since_ms >= SHORT_MS
             if is_bad or now_ms - kept.since_ms >= AGE_MS_MAX:
-                gone.append(kept.tx.id)
+                gone.append(tx_id)
+        del self._unswept[-SWEEP_MAX:]
         return self._drop_all(gone)
 
     def set_aside(self, tx_id: bytes) -> None:
@@ -317,18 +325,17 @@ class Mempool:
         ``following`` overrides the finalised state's next sequence number of a lane where
         un-finalised blocks have used some.
         """
+        base_fee = self._view.base_fee()
         for lane, queue in self._lanes.items():
-            tx = self.next_of(lane, following.get(lane, queue.following), time_ms)
-            if tx is not None:
-                yield tx
+            kept = queue.by_seq.get(following.get(lane, queue.following))
+            if kept is not None and _is_ready(kept, base_fee, time_ms):
+                yield kept.tx
 
     def next_of(self, lane: Lane, seq: int, time_ms: int) -> Waiting | None:
         """Return a lane's transaction with this sequence number if a block may take it now."""
         queue = self._lanes.get(lane)
         kept = None if queue is None else queue.by_seq.get(seq)
-        if kept is None or kept.aside or 0 < kept.tx.valid_until < time_ms:
-            return None
-        if kept.tx.max_fee < kept.tx.fee_at(self._view.base_fee()):
+        if kept is None or not _is_ready(kept, self._view.base_fee(), time_ms):
             return None
         return kept.tx
 
@@ -388,3 +395,11 @@ class Mempool:
         if not self._owed[tx.payer]:
             del self._owed[tx.payer]
         self.bytes -= tx.size
+
+
+def _is_ready(kept: _Kept, base_fee: int, time_ms: int) -> bool:
+    """Tell whether a block of this time and base fee may take a transaction."""
+    tx = kept.tx
+    if kept.aside or 0 < tx.valid_until < time_ms:
+        return False
+    return tx.max_fee >= tx.fee_at(base_fee)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from chain.certificate import Certificate
-from chain.vote import Vote, VoteKind, vote_message
+from chain.vote import FINALIZE, NOTARIZE, NULLIFY, Vote, VoteKind
 
 from .journal import JournalRecord, VoteRecord
 from .learning import count_vote
@@ -25,11 +25,12 @@ def cast(
     one NOTARIZE, no NOTARIZE after NULLIFY, never both NULLIFY and FINALIZE (C8).
     """
     assert shared.may_sign and shared.me is not None
-    promised = shared.round(view).promised
+    round_ = shared.round(view)
+    promised = round_.promised
     assert kind not in promised
-    assert kind == VoteKind.NULLIFY or VoteKind.NULLIFY not in promised
-    assert kind != VoteKind.NULLIFY or VoteKind.FINALIZE not in promised
-    message = vote_message(kind, shared.genesis_hash, shared.epoch, view, block_id)
+    assert kind == NULLIFY or NULLIFY not in promised
+    assert kind != NULLIFY or FINALIZE not in promised
+    message = round_.book.message_to_sign(kind, block_id)
     vote = Vote(kind, shared.epoch, view, block_id, shared.me, shared.signer(message))
     promised[kind] = vote
     shared.promise(vote, (*beside, VoteRecord(vote)))
@@ -60,7 +61,7 @@ def parent_certificate(shared: Shared, view: int, block_id: bytes) -> Certificat
     round_ = shared.rounds.get(view)
     if round_ is None:
         return None
-    for kind in (VoteKind.NOTARIZE, VoteKind.FINALIZE):
+    for kind in (NOTARIZE, FINALIZE):
         certificate = round_.book.certificates[kind]
         if certificate is not None and certificate.block_id == block_id:
             return certificate

@@ -10,7 +10,7 @@ from chain.block import BLOCK_BYTES_CAP, Proposal, certificate_hash, evidence_ro
 from chain.committee import LeaderSchedule
 from chain.errors import Rejected
 from chain.transaction import Envelope
-from chain.vote import Verifier, Vote, VoteKind, verify_vote
+from chain.vote import NOTARIZE, Verifier, Vote, verify_vote
 
 from .compact import Check, Find, Rebuild, block_bytes
 from .effects import Blame
@@ -346,7 +346,7 @@ class Proposals:
         if header.proposer_index != self._schedule.leader(header.view):
             raise Rejected("consensus/NotLeader", f"a stranger's proposal, view {header.view}")
         vote = Vote(
-            VoteKind.NOTARIZE,
+            NOTARIZE,
             header.epoch,
             header.view,
             block_id,

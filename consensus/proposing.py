@@ -7,7 +7,7 @@ from chain.application import Placement, placement_of
 from chain.block import GAP_NULLIFICATIONS_MAX, Proposal
 from chain.certificate import Certificate
 from chain.header import KIND_BLOCK, KIND_FILLER
-from chain.vote import VoteKind
+from chain.vote import NOTARIZE, NULLIFY
 
 from .effects import Broadcast, Build, SetAside
 from .learning import keep_proposal
@@ -22,9 +22,9 @@ from .views import find_parent, is_boundary, is_certifying
 def propose(shared: Shared) -> bool:
     """C2: when it is my turn and time, have the block of this view built."""
     view = shared.view
-    if not shared.may_sign or view == 0 or shared.leader(view) != shared.me:
+    round_ = shared.rounds.get(view)
+    if round_ is None or round_.leader != shared.me or not shared.may_sign:
         return False
-    round_ = shared.round(view)
     if round_.building or round_.promised or round_.timed_out or round_.build_failed:
         return False
     parent, missing = find_parent(shared, view)
@@ -68,7 +68,7 @@ def on_built(shared: Shared, view: int, built: BuiltBlock) -> None:
         return  # Finalization passed by while the block was built.
     assert placement.proposer_index == shared.me
     assert (placement.epoch, placement.view) == (shared.epoch, view)
-    vote = cast(shared, VoteKind.NOTARIZE, view, built.block.id)
+    vote = cast(shared, NOTARIZE, view, built.block.id)
     proposal = Proposal(
         header,
         built.block.body,
@@ -130,4 +130,4 @@ def _gap(shared: Shared, parent_view: int, view: int) -> list[Certificate]:
 
 
 def _nullification(round_: Round | None) -> Certificate | None:
-    return None if round_ is None else round_.book.certificates[VoteKind.NULLIFY]
+    return None if round_ is None else round_.book.certificates[NULLIFY]

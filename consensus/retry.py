@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chain.certificate import Certificate
-from chain.vote import VoteKind
+from chain.vote import FINALIZE, NOTARIZE, NULLIFY
 
 from .effects import Broadcast, ProveEpochEnd, Request, Send, Sync
 from .events import Peer
@@ -11,7 +11,6 @@ from .messages import (
     BlockAnswer,
     BlockRequest,
     CertificateMessage,
-    Message,
     ProposalMessage,
     ViewRequest,
     VoteMessage,
@@ -108,7 +107,7 @@ def _may_relay(shared: Shared) -> bool:
     """A leader's own proposal may be re-sent once its NOTARIZE is durable."""
     if shared.leader(shared.view) != shared.me:
         return True
-    return any(vote.kind == VoteKind.NOTARIZE for vote in durable_votes(shared, shared.view))
+    return any(vote.kind == NOTARIZE for vote in durable_votes(shared, shared.view))
 
 
 def _unfinished_notarizations(shared: Shared) -> list[Certificate]:
@@ -117,7 +116,7 @@ def _unfinished_notarizations(shared: Shared) -> list[Certificate]:
     for view in range(max(1, shared.view - RESEND_VIEWS), shared.view):
         round_ = shared.rounds.get(view)
         if round_ is not None and view > shared.finalised_view and round_.promised:
-            certificate = round_.book.certificates[VoteKind.NOTARIZE]
+            certificate = round_.book.certificates[NOTARIZE]
             if certificate is not None and view != shared.view - 1:
                 found.append(certificate)
     return found
@@ -128,7 +127,7 @@ def entering_certificate(shared: Shared) -> Certificate | None:
     round_ = shared.rounds.get(shared.view - 1)
     if round_ is None:
         return None
-    for kind in (VoteKind.FINALIZE, VoteKind.NULLIFY, VoteKind.NOTARIZE):
+    for kind in (FINALIZE, NULLIFY, NOTARIZE):
         certificate = round_.book.certificates[kind]
         if certificate is not None:
             return certificate
@@ -144,7 +143,7 @@ def on_view_request(shared: Shared, peer: Peer, view: int) -> None:
     for certificate in certificates:
         shared.emit(Send(peer, CertificateMessage(certificate)))
     # A notarization alone does not decide: my NULLIFY may be what a nullification lacks.
-    if all(certificate.kind == VoteKind.NOTARIZE for certificate in certificates):
+    if all(certificate.kind == NOTARIZE for certificate in certificates):
         for vote in durable_votes(shared, view):
             shared.emit(Send(peer, VoteMessage(vote)))
     if shared.finalization is not None and shared.finalization.view > view:
@@ -170,18 +169,3 @@ def answer_old_epoch(shared: Shared, peer: Peer, epoch: int) -> None:
     """C10: tell a peer of an older epoch how that ended, once per second."""
     if shared.answered.allow((peer, "epoch"), shared.now_ms):
         shared.emit(ProveEpochEnd(peer, epoch))
-
-
-def place_of(message: Message) -> tuple[int, int] | None:
-    """Return the (epoch, view) a message speaks of, None if it speaks of neither."""
-    match message:
-        case ProposalMessage():
-            return message.proposal.header.epoch, message.proposal.header.view
-        case VoteMessage():
-            return message.vote.epoch, message.vote.view
-        case CertificateMessage():
-            return message.certificate.epoch, message.certificate.view
-        case ViewRequest():
-            return message.epoch, message.view
-        case _:
-            return None

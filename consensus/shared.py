@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+import msgspec
+
 from chain.block import Block, Proposal
 from chain.certificate import Certificate
 from chain.committee import Committee, LeaderSchedule
@@ -17,7 +19,7 @@ from chain.errors import Rejected
 from chain.finality import FinalityProof
 from chain.header import KIND_BLOCK, Header, last_height
 from chain.params import Params
-from chain.vote import Verifier, Vote, VoteKind
+from chain.vote import NULLIFY, Verifier, Vote
 
 from .effects import CancelTimer, Effect, Persist, SetTimer
 from .events import EpochStart, Peer
@@ -64,6 +66,12 @@ class Mode(Enum):
     STOPPED = 3
 
 
+# As in chain/vote.py: names for what is looked at all the time.
+DONE = Execution.DONE
+ASKED, VALID = Verdict.ASKED, Verdict.VALID
+ACTIVE, STOPPED = Mode.ACTIVE, Mode.STOPPED
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What never changes while the process runs."""
@@ -74,8 +82,7 @@ class Settings:
     """The consensus key; None for a node that only follows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Anchor:
+class Anchor(msgspec.Struct, frozen=True):
     """A block as a parent: what its children are checked against."""
 
     id: bytes
@@ -120,6 +127,7 @@ class Round:
         "building",
         "certify_expired",
         "equivocated",
+        "leader",
         "promised",
         "proposal",
         "refusal",
@@ -130,8 +138,10 @@ class Round:
         "view",
     )
 
-    def __init__(self, view: int, book: VoteBook) -> None:
+    def __init__(self, view: int, leader: int, book: VoteBook) -> None:
         self.view = view
+        self.leader = leader
+        """Whose turn it is."""
         self.book = book
         self.proposal: Proposal | None = None
         """The first one of the leader; never replaced."""
@@ -153,14 +163,14 @@ class Round:
     @property
     def notarized_id(self) -> bytes | None:
         """The block that is Notarized in this view: by notarization or finalization (C0)."""
-        _, _, finalization = certificates = self.book.certificates
-        found = certificates[VoteKind.NOTARIZE] or finalization
+        notarization, _, finalization = self.book.certificates
+        found = notarization or finalization
         return None if found is None else found.block_id
 
     @property
     def nullified(self) -> bool:
         """Whether a nullification of this view is known."""
-        return self.book.certificates[VoteKind.NULLIFY] is not None
+        return self.book.certificates[NULLIFY] is not None
 
 
 @dataclass(slots=True)
@@ -207,8 +217,10 @@ class Shared:
         self.early: list[tuple[Peer, Message]] = []
         """Messages of the next epoch that came before it was opened here."""
         self.changed = False
-        """Whether this event gave the rules anything new to look at."""
+        """Whether this event gave the rules anything new to look at: a vote or certificate often
+        does not, so their handlers say if it did."""
         self.now_ms = 0
+        """Of the event; monotonic time never falls."""
         self.wall_ms = 0
         self.deadlines: dict[Timer, int] = {}
         self.pending_votes: dict[int, list[Vote]] = {}
@@ -229,6 +241,8 @@ class Shared:
         self.schedule = LeaderSchedule(start.committee, start.seed)
         key = self.settings.public_key
         self.me = None if key is None else start.committee.index_of(key)
+        self.views_ahead = max(VIEWS_AHEAD_MIN, 2 * len(start.committee))
+        """How far above my view votes are taken."""
         self.last_height = last_height(start.epoch, self.params.epoch_length)
         self.head = Anchor(
             start.base_id,
@@ -263,17 +277,12 @@ class Shared:
     @property
     def may_sign(self) -> bool:
         """Whether this node is a member and free to sign."""
-        return self.mode is Mode.ACTIVE and self.me is not None and self.end_proof is None
+        return self.mode is ACTIVE and self.me is not None and self.end_proof is None
 
     @property
     def finalised_view(self) -> int:
         """The highest view known to be finalised."""
         return self.head.view if self.finalization is None else self.finalization.view
-
-    @property
-    def views_ahead(self) -> int:
-        """How far above my view votes are taken."""
-        return max(VIEWS_AHEAD_MIN, 2 * len(self.committee))
 
     def leader(self, view: int) -> int:
         """Return whose turn a view is."""
@@ -284,7 +293,7 @@ class Shared:
         found = self.rounds.get(view)
         if found is None:
             book = VoteBook(self.committee, self.genesis_hash, self.epoch, view, self.verifier)
-            found = self.rounds[view] = Round(view, book)
+            found = self.rounds[view] = Round(view, self.schedule.leader(view), book)
         return found
 
     def anchor(self, block_id: bytes) -> Anchor | None:
@@ -299,18 +308,13 @@ class Shared:
         if block_id == self.start.base_id:
             return True
         entry = self.entries.get(block_id)
-        return entry is not None and entry.execution is Execution.DONE
+        return entry is not None and entry.execution is DONE
 
     # Changing
 
     def allow_view(self, view: int) -> None:
         """Note that a certificate lets this node enter ``view``."""
         self.open_view = max(self.open_view, view)
-
-    def at(self, now_ms: int, wall_ms: int) -> None:
-        """Take over the time of an event; monotonic time never falls."""
-        self.now_ms = max(now_ms, self.now_ms)
-        self.wall_ms = wall_ms
 
     def emit(self, effect: Effect) -> None:
         """Ask the host for something that need not wait for the disk."""
@@ -350,9 +354,10 @@ class Shared:
 
     def take_effects(self) -> list[Effect]:
         """Return the effects of the event, in the order of the contract in ``effects``."""
+        if not (self._effects or self._records or self._sync_records or self._trailing):
+            return []
         assert self._sync_records or not self._gated
-        effects = self._effects
-        self._effects = []
+        effects, self._effects = self._effects, []
         if self._sync_records:
             self._token += 1
             self.pending_votes[self._token] = self._sync_votes

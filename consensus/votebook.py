@@ -16,10 +16,19 @@ from chain.certificate import (
 )
 from chain.committee import Committee
 from chain.errors import Rejected
-from chain.vote import Verifier, Vote, VoteKind, verify_vote, vote_message
+from chain.vote import (
+    FINALIZE,
+    NOTARIZE,
+    NULLIFY,
+    Verifier,
+    Vote,
+    require_vote_form,
+    vote_message,
+)
 
-KINDS = (0, 1, 2)
-"""The values of ``VoteKind``, as indexes."""
+KINDS = (NOTARIZE, NULLIFY, FINALIZE)
+RIVALS = ((NOTARIZE,), (FINALIZE,), (NULLIFY, FINALIZE))
+"""By the kind of a vote: the kinds of those that it may contradict (V10)."""
 
 
 class VoteBook:
@@ -49,11 +58,12 @@ class VoteBook:
         self._verifier = verifier
         self._power: dict[tuple[int, bytes | None], int] = {}
         self._messages: dict[tuple[int, bytes | None], bytes] = {}
-        """What votes that verified have signed, by kind and block."""
+        """What votes that verified have signed, by kind and block; hashed once."""
         self._convicted = 0
         """Set of members against whom evidence exists for this view."""
-        self._unverified: dict[tuple[int, int], Vote] = {}
-        """Votes that came after their certificate: worth a check only if they conflict."""
+        self._unverified: dict[int, dict[int, Vote]] = {}
+        """By signer and kind: votes that came after their certificate, and are worth a check
+        only if they conflict."""
         self.votes: tuple[dict[int, Vote], dict[int, Vote], dict[int, Vote]] = ({}, {}, {})
         """By kind: verified votes by signer."""
         self.certificates: list[Certificate | None] = [None, None, None]
@@ -64,12 +74,12 @@ class VoteBook:
 
         Raises ``Rejected`` if the vote is ill-formed or its signature does not verify.
         """
-        if vote.kind > VoteKind.FINALIZE or vote.signer >= len(self._committee):
-            self._verify(vote)
+        require_vote_form(vote, self._committee)
         first = self.votes[vote.kind].get(vote.signer)
         if first is not None and first.block_id == vote.block_id:
             return None, None
-        if self._is_late(vote):
+        certificate = self.certificates[vote.kind]
+        if certificate is not None and self._is_late(vote, certificate):
             return None, None
         self._verify(vote)
         evidence = self._find_conflict(vote)
@@ -110,7 +120,7 @@ class VoteBook:
 
     def is_stored(self, certificate: Certificate) -> bool:
         """Tell whether exactly this certificate was verified and stored before."""
-        return any(certificate == known for known in self.certificates)
+        return certificate.kind <= FINALIZE and certificate == self.certificates[certificate.kind]
 
     def restore(self, certificate: Certificate) -> None:
         """Store a certificate this node verified before (journal, store)."""
@@ -133,55 +143,54 @@ class VoteBook:
         found |= {vote.kind: vote for vote in self.votes_of(signer)}
         return [found[kind] for kind in sorted(found)]
 
+    def message_to_sign(self, kind: int, block_id: bytes | None) -> bytes:
+        """Return what my vote of this view signs (V5); kept, for it will be counted here."""
+        message = self._messages[kind, block_id] = self._message(kind, block_id)
+        return message
+
+    def _message(self, kind: int, block_id: bytes | None) -> bytes:
+        known = self._messages.get((kind, block_id))
+        return known or vote_message(kind, self._genesis_hash, self._epoch, self._view, block_id)
+
     def _verify(self, vote: Vote) -> None:
-        """Do what ``verify_vote`` does, hashing what equal votes sign only once."""
-        message = self._messages.get((vote.kind, vote.block_id))
-        if message is None or vote.signer >= len(self._committee):
-            verify_vote(vote, self._committee, self._genesis_hash, self._verifier)
-            message = vote_message(
-                vote.kind, self._genesis_hash, self._epoch, self._view, vote.block_id
-            )
-            self._messages[vote.kind, vote.block_id] = message
-            return
+        """Check a signature; forged votes leave nothing behind."""
+        message = self._message(vote.kind, vote.block_id)
         self._verifier(self._committee.members[vote.signer].public_key, message, vote.signature)
+        self._messages[vote.kind, vote.block_id] = message
 
-    def _is_late(self, vote: Vote) -> bool:
-        """Keep a vote unverified if its certificate exists and it contradicts nothing."""
-        certificate = self.certificates[vote.kind]
-        if certificate is None or certificate.block_id != vote.block_id:
+    def _is_late(self, vote: Vote, certificate: Certificate) -> bool:
+        """Keep a vote unverified if this is its certificate and it contradicts nothing."""
+        if certificate.block_id != vote.block_id or self._rival(vote) is not None:
             return False
-        if any(
-            vote.signer in self.votes[kind] and conflicts(self.votes[kind][vote.signer], vote)
-            for kind in KINDS
-        ):
-            return False
-        self._unverified.setdefault((vote.kind, vote.signer), vote)
-        return not self._has_unverified_conflict(vote)
+        late = self._unverified.setdefault(vote.signer, {})
+        late.setdefault(vote.kind, vote)
+        return not any(kind in late and conflicts(late[kind], vote) for kind in RIVALS[vote.kind])
 
-    def _has_unverified_conflict(self, vote: Vote) -> bool:
-        return any(
-            (kind, vote.signer) in self._unverified
-            and conflicts(self._unverified[kind, vote.signer], vote)
-            for kind in KINDS
-        )
+    def _rival(self, vote: Vote) -> Vote | None:
+        """Return a verified vote of the same signer that ``vote`` contradicts."""
+        for kind in RIVALS[vote.kind]:
+            other = self.votes[kind].get(vote.signer)
+            if other is not None and conflicts(other, vote):
+                return other
+        return None
 
     def _find_conflict(self, vote: Vote) -> Evidence | None:
         """Return the first evidence against the signer that ``vote``, verified, completes."""
         if self._convicted >> vote.signer & 1:
             return None
-        if self._unverified:
+        if vote.signer in self._unverified:
             self._verify_late(vote.signer)
-        for kind in KINDS:
-            other = self.votes[kind].get(vote.signer)
-            if other is not None and conflicts(other, vote):
-                self._convicted |= 1 << vote.signer
-                return make_evidence(other, vote)
-        return None
+        other = self._rival(vote)
+        if other is None:
+            return None
+        self._convicted |= 1 << vote.signer
+        return make_evidence(other, vote)
 
     def _verify_late(self, signer: int) -> None:
         """Move a member's unverified votes among the verified ones; forged ones vanish."""
+        unverified = self._unverified.pop(signer)
         for kind in KINDS:
-            late = self._unverified.pop((kind, signer), None)
+            late = unverified.get(kind)
             if late is None or signer in self.votes[kind]:
                 continue
             try:

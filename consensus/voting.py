@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from chain.errors import Rejected
 from chain.header import KIND_BLOCK, KIND_FILLER, Header
-from chain.vote import VoteKind
+from chain.vote import FINALIZE, NOTARIZE, NULLIFY
 
 from .effects import Broadcast, VerifyBlock
 from .messages import VoteMessage
 from .promises import cast
 from .proposing import finalised_height
 from .retry import want_block, want_view
-from .shared import DEPTH_MAX, Anchor, Round, Shared, Verdict
+from .shared import ASKED, DEPTH_MAX, VALID, Anchor, Round, Shared
 from .timers import Timer
 from .views import find_parent, is_boundary, is_certifying
 
@@ -28,10 +28,10 @@ def vote(shared: Shared) -> bool:
     round_ = shared.rounds.get(shared.view)
     if round_ is None or round_.block is None or not shared.may_sign:
         return False
-    if round_.promised or round_.refusal is not None or round_.verdict is Verdict.ASKED:
+    if round_.promised or round_.refusal is not None or round_.verdict is ASKED:
         return False
-    if round_.verdict is Verdict.VALID:
-        cast_vote = cast(shared, VoteKind.NOTARIZE, shared.view, round_.block.id)
+    if round_.verdict is VALID:
+        cast_vote = cast(shared, NOTARIZE, shared.view, round_.block.id)
         shared.emit_durable(Broadcast(VoteMessage(cast_vote)))
         return True
     try:
@@ -41,7 +41,7 @@ def vote(shared: Shared) -> bool:
         return True
     if ready:
         assert round_.proposal is not None
-        round_.verdict = Verdict.ASKED
+        round_.verdict = ASKED
         shared.emit(VerifyBlock(round_.block, round_.proposal.attachments))
     return ready
 
@@ -51,7 +51,7 @@ def on_verified(shared: Shared, block_id: bytes, refusal: Rejected | None) -> No
     for round_ in shared.rounds.values():
         if round_.block is not None and round_.block.id == block_id:
             if refusal is None:
-                round_.verdict = Verdict.VALID
+                round_.verdict = VALID
             else:
                 round_.refusal = refusal
 
@@ -61,17 +61,16 @@ def nullify(shared: Shared) -> bool:
     round_ = shared.rounds.get(shared.view)
     if round_ is None or not shared.may_sign:
         return False
-    if VoteKind.NULLIFY in round_.promised or VoteKind.FINALIZE in round_.promised:
+    if NULLIFY in round_.promised or FINALIZE in round_.promised:
         return False
-    leader = shared.leader(shared.view)
     hopeless = (
         round_.refusal is not None
         or round_.build_failed
-        or leader in round_.book.votes[VoteKind.NULLIFY]
+        or round_.leader in round_.book.votes[NULLIFY]
     )
     if not hopeless and not (round_.timed_out and not _is_suspended(shared, round_)):
         return False
-    nullification = cast(shared, VoteKind.NULLIFY, shared.view, None)
+    nullification = cast(shared, NULLIFY, shared.view, None)
     if not hopeless:
         shared.pace.timer_nullified()
     shared.emit_durable(Broadcast(VoteMessage(nullification)))
@@ -88,7 +87,7 @@ def clear_way(shared: Shared) -> bool:
     round_ = shared.rounds.get(shared.view)
     if round_ is None or not round_.timed_out or not shared.may_sign:
         return False
-    if VoteKind.NULLIFY not in round_.promised:
+    if NULLIFY not in round_.promised:
         return False
     parent, obstacle = find_parent(shared, shared.view)
     if parent is not None or obstacle <= shared.head.view:
@@ -97,9 +96,9 @@ def clear_way(shared: Shared) -> bool:
     promised = below.promised
     if below.notarized_id is not None and is_certifying(shared, below.notarized_id):
         return False
-    if VoteKind.NULLIFY in promised or VoteKind.FINALIZE in promised:
+    if NULLIFY in promised or FINALIZE in promised:
         return False
-    nullification = cast(shared, VoteKind.NULLIFY, obstacle, None)
+    nullification = cast(shared, NULLIFY, obstacle, None)
     shared.emit_durable(Broadcast(VoteMessage(nullification)))
     return True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from chain import fees
 from chain.application import Derived
@@ -50,14 +50,13 @@ def require_derived(header: Header, derived: Derived) -> None:
 
     ``block/Derived`` names the field and both values, so an operator sees which node is wrong.
     """
-    for entry in fields(Derived):
-        found, expected = getattr(header, entry.name), getattr(derived, entry.name)
+    for name in Derived.__struct_fields__:
+        found, expected = getattr(header, name), getattr(derived, name)
         if found != expected:
             raise Rejected(
                 "block/Derived",
-                f"{entry.name} is {_show(found)} in the header, this node computes "
-                f"{_show(expected)}",
-                field=entry.name,
+                f"{name} is {_show(found)} in the header, this node computes {_show(expected)}",
+                field=name,
             )
 
 

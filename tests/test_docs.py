@@ -279,7 +279,7 @@ def test_the_settings_are_those_of_the_code() -> None:
 
 START_FILES = (
     *("chain/genesis.py", "chain/params.py", "colophon/config.py", "colophon/home.py"),
-    *("colophon/node.py", "colophon/testnet_dev.py", "colophon/maintenance.py"),
+    *("colophon/node.py", "colophon/testnet/make.py", "colophon/maintenance.py"),
     *("state/store.py", "state/opening.py", "state/executor.py"),
 )
 CODE = re.compile(r"\b((?:config|home|store|genesis|node)/[A-Z]\w+)")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from chain.codec import encode_amount
 from colophon.async_client import AsyncClient
-from colophon.demo.stage import Stage
 from colophon.flows import sign_flow, submit_flow
 from colophon.home import new_key
+from colophon.testnet.network import new_network
 from colophon.wallet import Draft
 from state.modules.bank import Send
 
@@ -30,10 +30,12 @@ def run(progress: Callable[[str], None] = lambda line: None, samples: int = SAMP
     """Measure ``samples`` transactions."""
     progress("measuring the limit V")
     v1, v = measure_limit()
-    root = Path(tempfile.mkdtemp(prefix="colophon-bench-"))
-    with Stage(root / "network") as stage:
+    with (
+        tempfile.TemporaryDirectory(prefix="colophon-bench-") as temporary,
+        new_network(Path(temporary) / "network", 1) as network,
+    ):
         progress(f"{samples} transactions, one at a time")
-        taken = sorted(asyncio.run(_measure(stage.url, samples)))
+        taken = sorted(asyncio.run(_measure(network.url(), samples)))
     p50 = taken[len(taken) // 2]
     p99 = taken[min(len(taken) - 1, len(taken) * 99 // 100)]
     rows = [

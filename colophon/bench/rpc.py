@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from colophon.demo.stage import Stage
 from colophon.home import new_key
+from colophon.testnet.network import Network, new_network
 
 from .measure import Report, Row, machine, measure_limit
 
@@ -32,8 +32,8 @@ def run(progress: Callable[[str], None] = lambda line: None, seconds: float = SE
     v1, v = measure_limit()
     with tempfile.TemporaryDirectory(prefix="colophon-bench-") as temporary:
         root = Path(temporary)
-        with Stage(root / "network") as stage:
-            request, answer = _prepare(stage)
+        with new_network(root / "network", 1) as network:
+            request, answer = _prepare(network)
             (root / "answer.json").write_bytes(answer)
             command = [
                 sys.executable,
@@ -47,7 +47,7 @@ def run(progress: Callable[[str], None] = lambda line: None, seconds: float = SE
                 ours, theirs = [], []
                 for number in range(ROUNDS):
                     progress(f"round {number + 1} of {ROUNDS}")
-                    port = urlsplit(stage.url).port or 0
+                    port = urlsplit(network.url()).port or 0
                     ours.append(asyncio.run(_load(port, request, seconds)))
                     theirs.append(asyncio.run(_load(bare_port, request, seconds)))
                 bare.terminate()
@@ -59,9 +59,9 @@ def run(progress: Callable[[str], None] = lambda line: None, seconds: float = SE
     return Report("rpc", machine(), round(v1), round(v), rows)
 
 
-def _prepare(stage: Stage) -> tuple[bytes, bytes]:
+def _prepare(network: Network) -> tuple[bytes, bytes]:
     """Register an IP; return the request for it and the node's answer."""
-    with stage.client() as client:
+    with network.client() as client:
         wallet = client.wallet(new_key())
         client.call("dev.faucet", address=wallet.address_text, amount=str(10**12))
         outcome = client.register(wallet, kind="text", content_hash="0x" + "11" * 32, title="bench")

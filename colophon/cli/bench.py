@@ -46,6 +46,17 @@ def rpc(session: Session) -> None:
     show(session, bench.run(session.note))
 
 
+@command.command("network")
+@click.option("--seconds", default=30.0, show_default=True, help="Of saturating load.")
+@click.option("--only", multiple=True, help="Message types; default: bank.send and ip.register.")
+@click.pass_obj
+def network(session: Session, seconds: float, only: tuple[str, ...]) -> None:
+    """Four validators under a saturating load: final transactions per second over V/4."""
+    from colophon.bench import network as bench
+
+    show(session, bench.run(only, seconds, session.note))
+
+
 @command.command("latency")
 @click.option("--samples", default=60, show_default=True)
 @click.pass_obj

@@ -42,7 +42,7 @@ def new(
     from chain.ids import Kind, parse_id
     from chain.json_form import parse_amount, parse_hex
     from colophon.home import write_genesis
-    from colophon.testnet_dev import local_params
+    from colophon.testnet.make import local_params
 
     rich = []
     for entry in accounts:

@@ -57,18 +57,24 @@ def init(session: Session, genesis_file: Path | None) -> None:
     is_flag=True,
     help="Do not vote until the network has passed what this key may have signed.",
 )
+@click.option(
+    "--attached",
+    is_flag=True,
+    help="Stop when standard input, a pipe, is closed: with whoever started the node.",
+)
 @click.pass_obj
-def start(session: Session, config_file: Path | None, quarantine: bool) -> None:
+def start(session: Session, config_file: Path | None, quarantine: bool, attached: bool) -> None:
     """Run the node in the foreground until Ctrl-C."""
-    run_in_foreground(session, config_file, quarantine=quarantine, banner="node")
+    run_in_foreground(session, config_file, quarantine=quarantine, banner="node", attached=attached)
 
 
 def run_in_foreground(
     session: Session, config_file: Path | None, *, quarantine: bool, banner: str,
-    listen: str | None = None,
+    listen: str | None = None, attached: bool = False,
 ) -> None:  # fmt: skip
     """Run the node of a home; says where it answers, then logs."""
     import asyncio
+    import stat
 
     import msgspec
 
@@ -91,7 +97,19 @@ def run_in_foreground(
         text = f"Colophon {banner} answers at {url}\nCtrl-C stops it."
         session.show({"rpc": url, "home": str(home.root)}, text)
 
-    asyncio.run(run_node(home, config, ready=ready))
+    def closed(stopping: asyncio.Event) -> None:
+        asyncio.get_running_loop().remove_reader(0)
+        stopping.set()
+
+    async def run() -> None:
+        stopping = asyncio.Event()
+        if attached:  # nothing is ever written to the pipe: it is readable once it is closed
+            asyncio.get_running_loop().add_reader(0, closed, stopping)
+        await run_node(home, config, stopping=stopping, ready=ready)
+
+    if attached and not stat.S_ISFIFO(os.fstat(0).st_mode):
+        raise click.UsageError("--attached needs a pipe as standard input")
+    asyncio.run(run())
 
 
 @command.command("status")
@@ -154,8 +172,7 @@ def erase(session: Session, hash: str) -> None:
 @click.pass_obj
 def reset(session: Session, keep_keys: bool, yes: bool) -> None:
     """Remove the chain's data. A validator must then start with --quarantine."""
-    from colophon.home import Home
-    from colophon.testnet_dev import reset_home
+    from colophon.home import Home, reset_home
 
     home = Home(session.home_path)
     if not yes:

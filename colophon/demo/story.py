@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.resources import files
@@ -20,6 +21,9 @@ from colophon.client import Client
 from colophon.export import export_bundle_flow
 from colophon.home import new_key
 from colophon.receipts import find_receipt
+from colophon.testnet.network import Network
+from colophon.testnet.process import wait_until
+from colophon.testnet.status import Common, compare
 from colophon.wallet import Wallet
 
 from .narrator import Narrator, colo, short
@@ -30,6 +34,8 @@ LICENSE_FEE = 25 * COLO
 PAYMENT = 4 * COLO
 PAYMENTS = 5
 PURSE = 1_000 * COLO
+CATCH_UP_S = 30
+"""By then every validator has the story's last block, and one above it."""
 REVEALED = ("prompt", "output", "gen_ai.request.model")
 
 
@@ -39,7 +45,7 @@ class Story:
 
     client: Client
     say: Narrator
-    directory: Path
+    network: Network
     who: dict[str, Wallet] = field(default_factory=dict)
     interactions: list[dict[str, Any]] = field(default_factory=list)
     dataset: str = ""
@@ -48,6 +54,12 @@ class Story:
     log: str = ""
     bundle: Path | None = None
     claimed: dict[str, int] = field(default_factory=dict)
+    common: Common | None = None
+
+    @property
+    def directory(self) -> Path:
+        """Where the story leaves its files: beside the network's."""
+        return self.network.layout.root
 
     def play(self) -> dict[str, Any]:
         """Play every chapter and return what became of it."""
@@ -58,6 +70,7 @@ class Story:
         self.pay_model()
         self.let_royalties_flow()
         self.prove_offline()
+        self.compare_nodes()
         return self.sum_up()
 
     # --- chapters -----------------------------------------------------------------------------
@@ -182,6 +195,24 @@ class Story:
         if checked.returncode != 0:
             raise AssertionError("the exported bundle does not verify")
 
+    def compare_nodes(self) -> None:
+        """Every validator is asked for the block and the state after all that."""
+        self.say.chapter("Every validator has the same block and the same state")
+        last = int(self.client.call("chain.status")["height"])
+        common = wait_until(lambda: self._common_above(last), time.monotonic() + CATCH_UP_S)
+        if common is None or len(common.blocks) < len(self.network.nodes):
+            raise AssertionError(f"not every node got beyond block {last}")
+        for index, (block_id, state_root) in common.blocks.items():
+            self.say.step(f"node {index}  height {common.height}  block {short(block_id)}  "
+                          f"state root {short(state_root)}")  # fmt: skip
+        if not common.agree:
+            raise AssertionError("the nodes do not agree")
+        self.common = common
+
+    def _common_above(self, height: int) -> Common | None:
+        common = compare(self.network.status())
+        return common if common is not None and common.height >= height else None
+
     # --- the end ------------------------------------------------------------------------------
 
     def _name(self, ip: str) -> str:
@@ -205,7 +236,10 @@ class Story:
             result.append({"ip": ip, "kind": name, "owner": owner, "earned": str(earned)})
         columns = ("who owns what", "owner", "paid to it", "from below", "passed up", "earned")
         self.say.table(columns, rows)
-        return {"assets": result, "log": self.log, "bundle": str(self.bundle)}
+        return {
+            "assets": result, "log": self.log, "bundle": str(self.bundle),
+            "agreed": None if self.common is None else self.common.form(),
+        }  # fmt: skip
 
 
 def _clip(text: str) -> str:

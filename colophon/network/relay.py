@@ -22,6 +22,7 @@ from state.registry import Transaction
 
 from ..admission import Admission
 from ..application import NodeApplication
+from ..gate import Gate
 from ..signatures import SignatureWorkers, items_of
 from .channels import TRANSACTIONS
 
@@ -48,6 +49,7 @@ class Relay:
         admission: Admission,
         application: NodeApplication,
         workers: SignatureWorkers,
+        gate: Gate,
         blame: Callable[[Blame], None],
     ) -> None:
         self.overflowed = 0
@@ -57,6 +59,7 @@ class Relay:
         self._admission = admission
         self._application = application
         self._workers = workers
+        self._gate = gate
         self._blame = blame
         self._intake: deque[tuple[bytes, list[Given]]] = deque()
         self._waiting = 0
@@ -136,6 +139,7 @@ class Relay:
                 for start in range(0, len(given), STEP):
                     chunk = given[start : start + STEP]
                     self._waiting -= len(chunk)
+                    await self._gate.wait()
                     await self._admit(peer, chunk)
                     await asyncio.sleep(0)
 

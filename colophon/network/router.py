@@ -42,6 +42,7 @@ from ..admission import Admission
 from ..application import NodeApplication
 from ..clock import Clock
 from ..config import P2pSection
+from ..gate import Gate
 from ..signatures import SignatureWorkers
 from .channels import (
     BLOCKS,
@@ -84,6 +85,7 @@ class Router:
         application: NodeApplication,
         workers: SignatureWorkers,
         clock: Clock,
+        gate: Gate,
         config: P2pSection,
     ) -> None:
         self._core = core
@@ -102,7 +104,7 @@ class Router:
         me = self._committee.index_of(key.public_key)
         relays = 0 if me is None else 1
         gossip = Gossip(key.public_key, application.pool_transactions, relays=relays)
-        self.relay = Relay(self.net, gossip, admission, application, workers, self._blame)
+        self.relay = Relay(self.net, gossip, admission, application, workers, gate, self._blame)
 
         def check(envelope: Envelope) -> None:
             admission.inspect(envelope, len(encode(envelope)))

@@ -26,7 +26,7 @@ from colophon.config import MempoolSection
 from colophon.guard_file import GuardFile
 from colophon.journal_file import JournalFile
 from colophon.signatures import SignatureWorkers
-from colophon.testnet_dev import local_params, new_genesis
+from colophon.testnet.make import local_params, new_genesis
 from colophon.wallet import Draft, Wallet
 from consensus import effects as fx
 from consensus import events as ev

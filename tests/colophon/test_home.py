@@ -16,12 +16,13 @@ from colophon.home import (
     new_key,
     read_genesis,
     read_key,
+    reset_home,
     running_at,
     write_genesis,
     write_key,
 )
 from colophon.journal_file import JournalFile
-from colophon.testnet_dev import make_dev_home, reset_home
+from colophon.testnet.make import make_dev_home
 from consensus.journal import BegunRecord
 from tests.state.ledger import Ledger
 

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from chain.crypto import SigningKey
+from colophon.gate import Gate
 from colophon.signatures import CHUNK, BatchVerifier, Item, SignatureWorkers, verify_items
 
 
@@ -28,7 +29,7 @@ def test_each_waiter_hears_of_its_own_items(waiters: int) -> None:
     bad = {0, waiters // 2, waiters - 1} if waiters > 1 else set[int]()
 
     async def run() -> list[bool]:
-        verifier = BatchVerifier(SignatureWorkers(0))
+        verifier = BatchVerifier(SignatureWorkers(0), Gate())
         asked = [
             verifier.verify([item(3 * n + 1), item(3 * n + 2, good=n not in bad)])
             for n in range(waiters)

@@ -28,7 +28,7 @@ from chain.crypto import SigningKey as OwnKey
 from chain.finality import genesis_light_client
 from colophon import verify as module
 from colophon.home import write_genesis
-from colophon.testnet_dev import local_params, new_genesis
+from colophon.testnet.make import local_params, new_genesis
 from colophon.verify import InvalidBundle, verify_bytes, verify_file
 from tests.colophon.served import colophon
 

@@ -19,16 +19,15 @@ from colophon.flows import RpcFailed
 from colophon.home import new_key
 from colophon.wallet import Draft, Wallet
 from state.modules.bank import Send
-from tests.functional.processes import NodeProcess
+from tests.functional.processes import Node
 
 GROWTH_BYTES_MAX = 64 * 1024 * 1024
 """Memory the whole bombardment may cost; its input is far larger than that."""
 
 
-def memory_of(node: NodeProcess) -> int:
+def memory_of(node: Node) -> int:
     """Return the resident bytes of a node's process."""
-    assert node.process is not None
-    text = Path(f"/proc/{node.process.pid}/status").read_text(encoding="ascii")
+    text = Path(f"/proc/{node.pid}/status").read_text(encoding="ascii")
     line = next(line for line in text.splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1]) * 1024
 
@@ -49,7 +48,7 @@ def transfer(wallet: Wallet, seq: int, **changes: Any) -> bytes:
 
 def test_a_bombardment_with_garbage_leaves_the_node_as_it_was(tmp_path: Path) -> None:
     rng = random.Random(7)
-    with NodeProcess(tmp_path / "home") as node:
+    with Node(tmp_path / "home") as node:
         client = node.start()
         wallet = client.wallet(new_key())
         client.call("dev.faucet", address=wallet.address_text, amount=str(10**15))
@@ -83,7 +82,7 @@ def wallet_other() -> str:
     return "colo1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqe489vu"
 
 
-def client_refused_large(node: NodeProcess, body: bytes) -> int:
+def client_refused_large(node: Node, body: bytes) -> int:
     """Send a body beyond the limit; return the HTTP status."""
     parsed = urlsplit(node.url)
     connection = http.client.HTTPConnection(parsed.hostname or "", parsed.port, timeout=10)
@@ -96,7 +95,7 @@ def client_refused_large(node: NodeProcess, body: bytes) -> int:
         connection.close()
 
 
-def slow_and_cut_off(node: NodeProcess, rng: random.Random) -> None:
+def slow_and_cut_off(node: Node, rng: random.Random) -> None:
     """Begin a request and go away in the middle."""
     parsed = urlsplit(node.url)
     with socket.create_connection((parsed.hostname, parsed.port), timeout=10) as connection:
@@ -105,7 +104,7 @@ def slow_and_cut_off(node: NodeProcess, rng: random.Random) -> None:
 
 
 def test_each_kind_of_bad_transaction_has_its_code(tmp_path: Path) -> None:
-    with NodeProcess(tmp_path / "home") as node:
+    with Node(tmp_path / "home") as node:
         client = node.start()
         wallet = client.wallet(new_key())
         client.call("dev.faucet", address=wallet.address_text, amount=str(10**15))

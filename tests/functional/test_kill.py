@@ -19,7 +19,7 @@ from colophon.client import Client
 from colophon.flows import RpcFailed, Unreachable
 from colophon.wallet import Draft, Wallet
 from state.modules.bank import Send
-from tests.functional.processes import NodeProcess, run_cli
+from tests.functional.processes import Node, run_cli
 
 BATCH = 40
 
@@ -64,7 +64,7 @@ def play(tmp_path: Path, rounds: int, seed: int) -> None:
     key = SigningKey(seed.to_bytes(32, "big"))
     final: list[str] = []
     heights: list[int] = []
-    with NodeProcess(tmp_path / "home") as node:
+    with Node(tmp_path / "home") as node:
         client = node.start()
         wallet = client.wallet(key)
         client.call("dev.faucet", address=wallet.address_text, amount=str(10**16))

@@ -17,10 +17,10 @@ import rpc
 from chain.codec import encode
 from chain.genesis import GenesisValidator
 from colophon.home import Home, new_key, read_genesis, write_genesis, write_key
-from colophon.testnet_dev import make_dev_home
+from colophon.testnet.make import make_dev_home
 from state import layout
 from state.store import Store
-from tests.functional.processes import NodeProcess, run_cli
+from tests.functional.processes import Node, run_cli
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_a_home_below_a_file(tmp_path: Path) -> None:
 
 
 def test_another_genesis_than_the_database_was_made_for(home: Home) -> None:
-    with NodeProcess(home.root) as node:
+    with Node(home.root) as node:
         node.start()
         assert node.stop() == 0
     genesis = read_genesis(home.genesis)
@@ -104,13 +104,13 @@ def test_another_genesis_than_the_database_was_made_for(home: Home) -> None:
     start_fails(home, "another genesis", "store/OtherNetwork")
 
     write_genesis(home.genesis, genesis)
-    with NodeProcess(home.root) as node:
+    with Node(home.root) as node:
         node.start()
         assert node.stop() == 0
 
 
 def test_a_database_of_a_later_release(home: Home) -> None:
-    with NodeProcess(home.root) as node:
+    with Node(home.root) as node:
         node.start()
         assert node.stop() == 0
     with Store.open(home.database, create=False) as store:
@@ -121,7 +121,7 @@ def test_a_database_of_a_later_release(home: Home) -> None:
 
 
 def test_a_damaged_database(home: Home) -> None:
-    with NodeProcess(home.root) as node:
+    with Node(home.root) as node:
         node.start()
         assert node.stop() == 0
     with Store.open(home.database, create=False) as store:
@@ -133,7 +133,7 @@ def test_a_damaged_database(home: Home) -> None:
 
 
 def test_a_second_node_in_the_same_home(home: Home) -> None:
-    with NodeProcess(home.root) as node:
+    with Node(home.root) as node:
         client = node.start()
 
         start_fails(home, "another node", "home/InUse")
@@ -143,7 +143,7 @@ def test_a_second_node_in_the_same_home(home: Home) -> None:
 
 
 def test_an_old_journal_is_found_by_the_guard(home: Home) -> None:
-    with NodeProcess(home.root) as node:
+    with Node(home.root) as node:
         client = node.start()
         wallet = client.wallet(new_key())
         client.call("dev.faucet", address=wallet.address_text, amount="1")
@@ -156,13 +156,13 @@ def test_an_old_journal_is_found_by_the_guard(home: Home) -> None:
 
     start_fails(home, "view", "--quarantine")
 
-    with NodeProcess(home.root) as node:
+    with Node(home.root) as node:
         client = node.start("--quarantine")  # alone, it has nobody to wait for
         wallet = client.wallet(new_key())
         client.call("dev.faucet", address=wallet.address_text, amount="1")
         assert client.call("chain.status")["height"] >= 1
         assert node.stop() == 0
-    with NodeProcess(home.root) as node:
+    with Node(home.root) as node:
         node.start()
         assert node.stop() == 0
 
@@ -197,7 +197,7 @@ def test_without_its_committee_a_node_answers_and_says_why_nothing_is_final(home
     more = msgspec.structs.replace(genesis, validators=[*genesis.validators, *others])
     write_genesis(home.genesis, more)
 
-    with NodeProcess(home.root) as node:
+    with Node(home.root) as node:
         status = node.start().call("chain.status")
         assert (status["healthy"], status["height"], status["peers"]) == (False, 0, 0)
         assert "validators with 1 of 4 votes are connected" in status["reason"]
@@ -221,7 +221,7 @@ def files_with(directory: Path, text: str) -> list[Path]:
 
 
 def test_maintenance_on_a_running_and_on_a_stopped_node(home: Home) -> None:
-    with NodeProcess(home.root) as node:
+    with Node(home.root) as node:
         client = node.start()
         wallet = client.wallet(new_key())
         client.call("dev.faucet", address=wallet.address_text, amount=str(10**15))
@@ -251,7 +251,7 @@ def made_ids(ids: tuple[str, ...]) -> list[str]:
 
 
 def test_reset_keeps_keys_and_the_next_start_begins_anew(home: Home) -> None:
-    with NodeProcess(home.root) as node:
+    with Node(home.root) as node:
         node.start()
         assert node.stop() == 0
 
@@ -271,7 +271,7 @@ def test_init_makes_a_home_that_starts(home: Home, tmp_path: Path) -> None:
     assert new.returncode == 0, new.stderr
     write_genesis(fresh.genesis, read_genesis(genesis))
 
-    with NodeProcess(fresh.root) as node:
+    with Node(fresh.root) as node:
         assert node.start().call("chain.status")["chain_id"] == "mine"
         assert node.stop() == 0
 

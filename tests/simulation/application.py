@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from chain.application import Built as BuiltBlock
 from chain.application import Derived, Placement, make_filler, make_header, placement_of
-from chain.block import Block, Body
+from chain.block import Block, Body, ids_of
 from chain.committee import Committee
 from chain.errors import Rejected
 from chain.finality import FinalityProof
@@ -26,6 +26,8 @@ class Application:
     def __init__(self, params: Params, committee: Committee) -> None:
         self.params = params
         self.committee = committee
+        self._params_hash = params.hash()
+        self._verified: set[bytes] = set()
         self.states = {GENESIS_HASH: tagged_hash("state-value", b"genesis")}
         self.blocks: list[Block] = []
         self.headers: dict[bytes, Header] = {}
@@ -44,8 +46,9 @@ class Application:
         if self.endless and not empty:
             transactions = [SignedBody(placement.view.to_bytes(8, "big"), [])]
         body = Body(placement.parent_certificate, transactions, [])
-        header = make_header(GENESIS_HASH, placement, self._derive(placement, body), body)
-        return BuiltBlock(Block(header, body), [[] for _ in transactions])
+        ids = ids_of(body)
+        header = make_header(GENESIS_HASH, placement, self._derive(placement, body), body, ids)
+        return BuiltBlock(Block.made(header, body, ids), [[] for _ in transactions])
 
     def verify(self, block: Block, attachments: Sequence[Sequence[Attachment]] = ()) -> None:
         """Check everything about a block that follows from its parent; raises ``Rejected``."""
@@ -54,12 +57,15 @@ class Application:
             expected = self._filler(placement, self.headers[placement.parent_id]).header
         else:
             derived = self._derive(placement, block.body)
-            expected = make_header(GENESIS_HASH, placement, derived, block.body)
+            ids = block.transaction_ids
+            expected = make_header(GENESIS_HASH, placement, derived, block.body, ids)
         if expected != block.header:
             raise Rejected("block/Derived", "a derived field differs")
+        self._verified.add(block.id)
 
     def execute(self, block: Block) -> None:
-        self.verify(block)
+        if block.id not in self._verified:
+            self.verify(block)
         self.headers[block.id] = block.header
         before = self.states[block.header.parent_id]
         after = before if block.header.kind else tagged_hash("state-value", before + block.id)
@@ -96,6 +102,7 @@ class Application:
 
     def crash(self) -> None:
         """Forget what is not final."""
+        self._verified.clear()
         self.headers = {block.id: block.header for block in self.blocks}
         kept = {GENESIS_HASH, *self.headers}
         self.states = {key: self.states[key] for key in kept}
@@ -111,6 +118,6 @@ class Application:
             units_limit_used=len(body.transactions),
             parent_state_root=self.states[placement.parent_id],
             parent_receipts_root=EMPTY_ROOT,
-            params_hash=self.params.hash(),
+            params_hash=self._params_hash,
             next_committee_hash=self.committee.hash if ends else ZERO_HASH,
         )

@@ -154,7 +154,9 @@ class Cluster(Timeline):
         """Process events until ``done``; fails if that takes more virtual time than the limit."""
         end_ms = self.now_ms + limit_ms
         while not done():
-            self._step(end_ms)
+            if not self._due:
+                self._require_more(end_ms)
+            self.next()
 
     def run_to_height(self, height: int, *, limit_ms: int) -> None:
         """Run until every living honest node has committed ``height``."""
@@ -163,12 +165,14 @@ class Cluster(Timeline):
         while any(len(node.app.blocks) < height for node in living):
             commits = self.host.commits
             while commits == self.host.commits:
-                self._step(end_ms)
+                if not self._due:
+                    self._require_more(end_ms)
+                self.next()
 
-    def _step(self, end_ms: int) -> None:
+    def _require_more(self, end_ms: int) -> None:
+        """Fail if nothing happens up to ``end_ms``."""
         assert not self.is_over, "nothing will ever happen again"
         assert self.next_ms <= end_ms, f"not done at {end_ms} ms: {self.describe()}"
-        self.next()
 
     def submit(self, count: int) -> None:
         """Put transactions into every pool."""

@@ -35,12 +35,12 @@ _UNPROMISING = (
     Edit("consensus.promises", "    assert kind not in promised\n", ""),
     Edit(
         "consensus.promises",
-        "    assert kind == VoteKind.NULLIFY or VoteKind.NULLIFY not in promised\n",
+        "    assert kind == NULLIFY or NULLIFY not in promised\n",
         "",
     ),
     Edit(
         "consensus.promises",
-        "    assert kind != VoteKind.NULLIFY or VoteKind.FINALIZE not in promised\n",
+        "    assert kind != NULLIFY or FINALIZE not in promised\n",
         "",
     ),
 )
@@ -145,7 +145,7 @@ MUTANTS: dict[str, Mutant] = {
         (
             Edit(
                 "consensus.certifying",
-                "        and VoteKind.NULLIFY not in round_.promised\n",
+                "        and NULLIFY not in round_.promised\n",
                 "",
             ),
             *_UNPROMISING,
@@ -156,9 +156,9 @@ MUTANTS: dict[str, Mutant] = {
         (
             Edit(
                 "consensus.voting",
-                "    if VoteKind.NULLIFY in round_.promised or VoteKind.FINALIZE in round_.promised:\n"
-                "        return False\n    leader",
-                "    if VoteKind.NULLIFY in round_.promised:\n        return False\n    leader",
+                "    if NULLIFY in round_.promised or FINALIZE in round_.promised:\n"
+                "        return False\n    hopeless",
+                "    if NULLIFY in round_.promised:\n        return False\n    hopeless",
             ),
             # As it is, FINALIZE and entering the next view are one step: nothing is left to nullify.
             Edit("consensus.certifying", "    shared.allow_view(round_.view + 1)\n", ""),
@@ -171,7 +171,7 @@ MUTANTS: dict[str, Mutant] = {
             Edit(
                 "consensus.voting",
                 "    if round_.promised or round_.refusal is not None",
-                "    if VoteKind.NOTARIZE in round_.promised or round_.refusal is not None",
+                "    if NOTARIZE in round_.promised or round_.refusal is not None",
             ),
             *_UNPROMISING,
         ),
@@ -223,7 +223,7 @@ MUTANTS: dict[str, Mutant] = {
         (
             Edit(
                 "consensus.certifying",
-                "        elif entry.execution is Execution.DONE:\n",
+                "        elif entry.execution is DONE:\n",
                 "        elif entry.block is not None and shared.is_executed(entry.header.parent_id):\n",
             ),
         ),
@@ -254,8 +254,8 @@ MUTANTS: dict[str, Mutant] = {
         (
             Edit(
                 "consensus.shared",
-                "        found = certificates[VoteKind.NOTARIZE] or finalization\n",
-                "        found = certificates[VoteKind.NOTARIZE]\n",
+                "        found = notarization or finalization\n",
+                "        found = notarization\n",
             ),
         ),
     ),

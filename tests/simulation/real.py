@@ -23,7 +23,7 @@ from colophon.clock import Clock
 from colophon.config import MempoolSection
 from colophon.maintenance import check as node_check
 from colophon.signatures import SignatureWorkers
-from colophon.testnet_dev import new_genesis
+from colophon.testnet.make import new_genesis
 from colophon.wallet import Draft, Wallet
 from state.families import REGISTRY
 from state.machine import StateMachine

@@ -7,7 +7,7 @@ from random import Random
 import msgspec
 import pytest
 
-from colophon.testnet_dev import local_params
+from colophon.testnet.make import local_params
 
 from .node import Delays
 from .real import RealCluster

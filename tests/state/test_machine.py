@@ -21,7 +21,7 @@ from chain.state_proof import verify_state_proof
 from chain.transaction import ENVELOPE
 from chain.vote import vote_message
 from colophon.maintenance import check, export
-from colophon.testnet_dev import local_params, new_genesis
+from colophon.testnet.make import local_params, new_genesis
 from colophon.wallet import Draft, Wallet
 from state import layout
 from state import machine as machine_module

@@ -1,0 +1,262 @@
+"""``bench network``: four validators on this machine under a saturating load.
+
+Transactions of distinct accounts are signed beforehand and sent a hundred a request to all nodes.
+Measured on a network of its own for each kind of message: what becomes final per second while
+the nodes take all they can; how long one transaction takes at four fifths of that; what happens
+when twice that is offered. V is measured before and after, with the network at rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from chain.codec import encode_amount
+from chain.crypto import SigningKey
+from chain.ids import address_of
+from colophon.async_client import AsyncClient
+from colophon.flows import sign_flow, submit_flow
+from colophon.testnet.make import local_params
+from colophon.testnet.network import Network, new_network
+from colophon.wallet import Draft
+from state.modules.bank import Send
+
+from .load import Load, Sender, Tally
+from .measure import Report, Row, machine, measure_limit
+from .workloads import signer
+
+VALIDATORS = 4
+NAMES = ("bank.send", "ip.register")
+SENDERS = 20_000
+"""Accounts that send; a round of all of them is longer than anything waits in a pool."""
+PROBE = SigningKey(b"\x77" * 32)
+"""Its transactions are timed one by one."""
+POOL = 25_000
+"""A little more than fits into a pool: what is admitted before the nodes say that they are busy."""
+FILL_S = 60.0
+"""Longest time that filling the pools may take."""
+WARM_S = 3.0
+LINES = 3
+"""Requests that a saturating sender keeps open at each node."""
+PACED = 0.8
+OVERLOAD = 2.0
+EXPECTED = 0.6
+"""More of V/4 than any run reaches: so much load is signed."""
+UNITS_PER_SECOND = 2_500_000
+"""R high enough that the base fee stays where it is."""
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What happened on the network between two moments."""
+
+    per_second: float
+    """Transactions that became final."""
+    intervals_ms: list[int]
+    """Between the times of consecutive blocks."""
+    node_cpu: float
+    """Processor seconds per second, all nodes together."""
+    generator_cpu: float
+
+
+def run(
+    only: tuple[str, ...] = (),
+    seconds: float = 30.0,
+    progress: Callable[[str], None] = lambda line: None,
+    *,
+    senders: int = SENDERS,
+) -> Report:
+    """Measure every kind of message, or ``only`` some."""
+    rows: list[Row] = []
+    limits: list[tuple[float, float]] = []
+    for name in [name for name in NAMES if not only or name in only]:
+        progress("measuring the limit V")
+        before = measure_limit()
+        with tempfile.TemporaryDirectory(prefix="colophon-bench-") as temporary:
+            rich = [address_of(signer(number).public_key) for number in range(senders)]
+            rich.append(address_of(PROBE.public_key))
+            params = local_params(dev=True)
+            params = msgspec.structs.replace(params, units_per_second=UNITS_PER_SECOND)
+            progress(f"{name}: starting {VALIDATORS} validators")
+            root = Path(temporary) / "network"
+            with new_network(root, VALIDATORS, params=params, rich=rich) as network:
+                bench = _Bench(network, name, senders, before[1], progress)
+                found = asyncio.run(bench.run(seconds))
+        after = measure_limit()
+        limits += [before, after]
+        rows += found.rows(name, (before[1] + after[1]) / 2)
+    v1 = sum(limit[0] for limit in limits) / len(limits)
+    v = sum(limit[1] for limit in limits) / len(limits)
+    return Report("network", machine(), round(v1), round(v), rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was measured for one kind of message."""
+
+    saturated: Span
+    paced_ms: list[float]
+    overloaded: Span
+    overload: Tally
+    memory_mib: list[float]
+
+    def rows(self, name: str, v: float) -> list[Row]:
+        """Return the report's rows; the reference of rates is V/4."""
+        saturated, overloaded = self.saturated, self.overloaded
+        share = v / VALIDATORS
+        paced = sorted(self.paced_ms)
+        busy = self.overload.busy
+        other = sum(self.overload.refused.values()) - busy
+        answered = self.overload.admitted + busy + other
+        memory = max(self.memory_mib)
+        return [
+            _row(f"{name}", saturated.per_second, "tx/s", "V/4", saturated.per_second / share),
+            _row(f"{name} interval p50", _middle(saturated.intervals_ms), "ms", "", 0.0),
+            _row(f"{name} interval max", max(saturated.intervals_ms), "ms", "1 000 ms",
+                 max(saturated.intervals_ms) / 1_000),
+            _row(f"{name} nodes' processors", saturated.node_cpu, "cores", "", 0.0),
+            _row(f"{name} generator's", saturated.generator_cpu, "cores", "", 0.0),
+            _row(f"{name} at 80 %: p50", _middle(paced), "ms", "1 000 ms",
+                 _middle(paced) / 1_000),
+            _row(f"{name} at 200 %", overloaded.per_second, "tx/s", "saturated",
+                 overloaded.per_second / saturated.per_second),
+            _row(f"{name} at 200 %: interval max", max(overloaded.intervals_ms), "ms",
+                 "1 000 ms", max(overloaded.intervals_ms) / 1_000),
+            _row(f"{name} at 200 %: told busy", busy, "tx", "answered", busy / max(answered, 1)),
+            _row(f"{name} at 200 %: other refusals", other, "tx", "answered",
+                 other / max(answered, 1)),
+            _row(f"{name} memory", memory, "MiB a node", "250 MiB", memory / 250),
+        ]  # fmt: skip
+
+
+class _Bench:
+    """One network, from its start to the last figure."""
+
+    def __init__(
+        self, network: Network, name: str, senders: int, v: float, progress: Callable[[str], None]
+    ) -> None:
+        self._network = network
+        self._urls = [network.url(index) for index in range(VALIDATORS)]
+        self._pids = [_pid(network, index) for index in range(VALIDATORS)]
+        self._name = name
+        self._senders = senders
+        self._v = v
+        self._progress = progress
+
+    async def run(self, seconds: float) -> Found:
+        """Saturate, pace, overload."""
+        async with AsyncClient(self._urls[0]) as client:
+            genesis_hash = bytes.fromhex((await client.call("chain.genesis"))["hash"][2:])
+            load = Load(self._name, genesis_hash, self._senders, VALIDATORS)
+            expected = EXPECTED * self._v / VALIDATORS
+            self._prepare(load, POOL + int(expected * (2 * seconds + 3 * WARM_S)))
+            self._progress(f"{self._name}: saturating for {seconds:.0f} s")
+            sender = Sender(self._urls, load)
+            sending = asyncio.create_task(sender.saturate(FILL_S + seconds, LINES))
+            saturated = await self._span(client, sender, seconds)
+            sending.cancel()
+            offered = OVERLOAD * saturated.per_second
+            self._progress(f"{self._name}: offering {offered:.0f} a second")
+            sender = Sender(self._urls, load)
+            sending = asyncio.create_task(sender.offer(FILL_S + seconds, offered))
+            overloaded = await self._span(client, sender, seconds / 2)
+            sending.cancel()
+            memory = [_memory_mib(pid) for pid in self._pids]
+            await self._drained(client)
+            paced = PACED * saturated.per_second
+            self._prepare(load, int(paced * (seconds / 2 + 1)))
+            self._progress(f"{self._name}: {paced:.0f} a second")
+            pacing = Sender(self._urls, load).offer(seconds / 2, paced)
+            probing = self._probe(client, seconds / 2 - 1)
+            _, paced_ms = await asyncio.gather(pacing, probing)
+        return Found(saturated, paced_ms, overloaded, sender.tally, memory)
+
+    def _prepare(self, load: Load, count: int) -> None:
+        self._progress(f"{self._name}: signing {count} transactions")
+        load.prepare(count)
+
+    async def _span(self, client: AsyncClient, sender: Sender, seconds: float) -> Span:
+        """Return what happens in so many seconds, from when the nodes can take no more."""
+        until = time.monotonic() + FILL_S - WARM_S
+        while not sender.tally.busy and time.monotonic() < until:
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(WARM_S)
+        nodes, own, started = self._cpu(), time.process_time(), time.monotonic()
+        first = int((await client.call("chain.status"))["height"])
+        await asyncio.sleep(seconds)
+        last = int((await client.call("chain.status"))["height"])
+        elapsed = time.monotonic() - started
+        cpu = (self._cpu() - nodes) / elapsed, (time.process_time() - own) / elapsed
+        blocks = await self._blocks(client, first, last)
+        times = [int(block["time_ms"]) for block in blocks]
+        count = sum(int(block["transactions"]) for block in blocks[1:])
+        intervals = [later - earlier for earlier, later in pairwise(times)]
+        return Span(count * 1_000 / (times[-1] - times[0]), intervals, *cpu)
+
+    async def _blocks(self, client: AsyncClient, first: int, last: int) -> list[dict[str, Any]]:
+        blocks: list[dict[str, Any]] = []
+        while first <= last:
+            until = min(last, first + 99)
+            blocks += await client.call("chain.blocks", **{"from": first, "to": until})
+            first = until + 1
+        return blocks
+
+    async def _drained(self, client: AsyncClient) -> None:
+        """Wait until what was admitted is final."""
+        while (await client.call("chain.status"))["pending"]:
+            await asyncio.sleep(0.2)
+
+    async def _probe(self, client: AsyncClient, seconds: float) -> list[float]:
+        """Return how long one transaction after the other takes from submit to final, in ms."""
+        taken: list[float] = []
+        wallet = await client.wallet(PROBE)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            target = b"\0" + len(taken).to_bytes(20, "big")
+            draft = Draft(messages=[Send(target, b"", encode_amount(1))])
+            signed = await client.run(sign_flow(wallet, draft))
+            started = time.perf_counter()
+            await client.run(submit_flow(signed))
+            taken.append((time.perf_counter() - started) * 1_000)
+        return taken
+
+    def _cpu(self) -> float:
+        """Return the processor seconds of all nodes so far."""
+        return sum(_cpu_s(pid) for pid in self._pids)
+
+
+def _pid(network: Network, index: int) -> int:
+    running = network.node(index).running()
+    assert running is not None, "a network that was waited for runs"
+    return running.pid
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
+
+
+def _memory_mib(pid: int) -> float:
+    """Return a process's resident memory."""
+    fields = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
+    return int(fields[1]) * PAGE_BYTES / MIB
+
+
+def _middle(values: list[Any]) -> float:
+    return float(sorted(values)[len(values) // 2])
+
+
+def _row(name: str, value: float, unit: str, reference: str, ratio: float) -> Row:
+    return Row(name, round(value, 2), unit, reference, round(ratio, 3))
