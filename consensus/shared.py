@@ -269,6 +269,8 @@ class Shared:
         """Views above the head with a Notarized block that is not certified yet."""
         self.wants: dict[object, Want] = {}
         self.syncing = False
+        """Whether ranges are being fetched: the store may be ahead of ``head``, so what lies above
+        it here may lie below what is final there, and is not built on, verified or executed."""
         self.end_proof: FinalityProof | None = None
         """Set when the epoch's last block is final: the epoch is over."""
 
