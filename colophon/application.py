@@ -132,10 +132,6 @@ class NodeApplication:
         for admitted in self.on_admitted:
             admitted(tx, waiting.raw, source)
 
-    def is_overtaken(self, block: Block) -> bool:
-        """Tell whether the final chain has passed a block's parent: it need not be looked at."""
-        return not self.machine.is_executed(block.header.parent_id)
-
     # --- building -----------------------------------------------------------------------------
 
     def build(self, placement: Placement, *, empty: bool) -> Job[Built]:

@@ -318,8 +318,6 @@ class Host:
 
     async def _verify(self, effect: fx.VerifyBlock) -> None:
         block_id = effect.block.id
-        if self._application.is_overtaken(effect.block):
-            return
         refusal: Rejected | None = None
         try:
             await self._drive(self._application.verify(effect.block, effect.attachments), block_id)
@@ -332,8 +330,6 @@ class Host:
 
     async def _certify(self, effect: fx.Certify) -> None:
         block_id = effect.block.id
-        if self._application.is_overtaken(effect.block):
-            return
         try:
             await self._drive(self._application.execute(effect.block), block_id)
         except (Rejected, CertifyFault) as error:

@@ -56,7 +56,7 @@ def _begin(shared: Shared, entry: Entry) -> bool:
         if parent_view > shared.head.view:
             want_block(shared, parent_id, shared.leader(parent_view))
         return False
-    if not shared.is_executed(parent_id):
+    if not shared.is_executed(parent_id) or shared.syncing:
         return False
     entry.execution = Execution.RUNNING
     shared.emit(Certify(block))

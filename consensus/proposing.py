@@ -27,6 +27,8 @@ def propose(shared: Shared) -> bool:
         return False
     if round_.building or round_.promised or round_.timed_out or round_.build_failed:
         return False
+    if shared.syncing:
+        return False
     parent, missing = find_parent(shared, view)
     if parent is None:
         if missing > shared.head.view and not _is_on_its_way(shared, missing):

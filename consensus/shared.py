@@ -205,6 +205,8 @@ class Shared:
         empty and the chain has begun. Never both; neither is a key that may be new."""
         self.journal_view = 0
         """Newest view of this epoch with a vote of mine in the journal at the start."""
+        self.lookback_heard: set[Peer] = set()
+        """Peers that answered at all."""
         self.lookback_peers: set[Peer] = set()
         """Peers whose answers count."""
         self.lookback_view = 0
@@ -277,6 +279,8 @@ class Shared:
         """Views above the head with a Notarized block that is not certified yet."""
         self.wants: dict[object, Want] = {}
         self.syncing = False
+        """Whether ranges are being fetched: the store may be ahead of ``head``, so what lies above
+        it here may lie below what is final there, and is not built on, verified or executed."""
         self.end_proof: FinalityProof | None = None
         """Set when the epoch's last block is final: the epoch is over."""
 

@@ -86,6 +86,7 @@ def _restore_vote(shared: Shared, vote: Vote) -> None:
 def begin_lookback(shared: Shared) -> None:
     """Ask everybody, unless I am no member or hold a quorum alone: then nobody can know more."""
     shared.lookback_peers.clear()
+    shared.lookback_heard.clear()
     shared.lookback_view = 0
     if shared.me is None or _is_quorum_alone(shared):
         shared.mode = Mode.ACTIVE
@@ -141,9 +142,13 @@ def on_answer(shared: Shared, peer: Peer, answer: LookbackAnswer) -> None:
         _learn(shared, answer.finalization)
     if not shared.journal_intact and (shared.finalised_view > 0 or shared.start.base_height > 0):
         _lose(shared)  # The chain has begun; whoever may vote has a journal.
+    shared.lookback_heard.add(peer)
+    if _is_beginning(shared) and len(shared.lookback_heard) > _faulty_max(shared):
+        _activate(shared)
+        return
     if answer.settled and len(shared.lookback_peers) < LOOKBACK_PEERS_MAX:
         shared.lookback_peers.add(peer)
-    if len(shared.lookback_peers) > (len(shared.committee) - 1) // 3:
+    if len(shared.lookback_peers) > _faulty_max(shared):
         _conclude(shared)
 
 
@@ -172,6 +177,17 @@ def _ask(shared: Shared) -> None:
 def _question(shared: Shared) -> LookbackQuestion:
     assert shared.me is not None
     return LookbackQuestion(shared.epoch, shared.lookback_floor, shared.me)
+
+
+def _faulty_max(shared: Shared) -> int:
+    """Return how many members may be faulty: of more answers, an honest member gave one."""
+    return (len(shared.committee) - 1) // 3
+
+
+def _is_beginning(shared: Shared) -> bool:
+    """Tell whether neither journal nor peers know of anything that was ever signed or final."""
+    is_first = shared.start.base_height == 0 and shared.finalised_view == 0
+    return shared.journal_intact and is_first and shared.journal_view == 0
 
 
 def _is_quorum_alone(shared: Shared) -> bool:

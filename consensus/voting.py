@@ -34,6 +34,8 @@ def vote(shared: Shared) -> bool:
         cast_vote = cast(shared, NOTARIZE, shared.view, round_.block.id)
         shared.emit_durable(Broadcast(VoteMessage(cast_vote)))
         return True
+    if shared.syncing:
+        return False
     try:
         ready = _is_ready(shared, round_, round_.block.header)
     except Rejected as refusal:

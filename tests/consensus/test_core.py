@@ -27,6 +27,7 @@ from consensus.events import (
     BlockVerified,
     CertifyFailed,
     Started,
+    Synced,
     TimerFired,
     TransactionsAvailable,
 )
@@ -598,6 +599,25 @@ def test_the_first_transaction_shortens_the_leaders_time() -> None:
     assert driver.core.shared.deadlines[Timer.LEADER] == 700 + 2 * 50
     driver._handle(TransactionsAvailable, available=False)
     assert driver.core.shared.deadlines[Timer.LEADER] == idle_ms
+
+
+# C18: catching up
+
+
+def test_while_ranges_come_no_block_is_executed_verified_or_built() -> None:
+    driver = Driver(me=Driver().leader(3))
+    driver.core.shared.syncing = True
+    block = driver.block(1)
+    driver.receive(driver.proposal(block))
+    driver.learn(NOTARIZE, 1, block.id)
+    driver.learn(NULLIFY, 2)
+    driver.fire(Timer.LEADER)
+    busy = (VerifyBlock, Certify, Build)
+    assert not [effect for effect in driver.effects if isinstance(effect, busy)]
+
+    effects = driver._handle(Synced, epoch=driver.core.shared.start, head=None)
+
+    assert [certify.block.id for certify in of(effects, Certify)] == [block.id]
 
 
 # C15: starting

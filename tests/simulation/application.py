@@ -71,10 +71,6 @@ class Application:
         after = before if block.header.kind else tagged_hash("state-value", before + block.id)
         self.states[block.id] = after
 
-    def is_overtaken(self, block: Block) -> bool:
-        """Tell whether the final chain has passed a block; this application does not mind."""
-        return False
-
     def is_executed(self, block_id: bytes) -> bool:
         """Tell whether the state after a block is here."""
         return block_id in self.states

@@ -1,4 +1,4 @@
-"""Faulty validators: silent ones, liars, and two-faced ones that are two honest bodies.
+"""Faulty validators: silent ones, liars, proposers of two blocks, and two-faced ones: two bodies.
 
 A liar runs an honest core and twists what it sends. It can sign anything with its own key, and
 nothing with another's; so its forgeries under other names must be caught by their signatures.
@@ -16,6 +16,7 @@ from chain.block import Block, Body, Proposal
 from chain.certificate import Certificate
 from chain.vote import Vote, VoteKind, vote_message
 from consensus.messages import (
+    BlockAnswer,
     CertificateMessage,
     LookbackAnswer,
     Message,
@@ -35,6 +36,19 @@ class Silent:
 
     def outgoing(self, node: Node, target: int, message: Message) -> Sequence[Message]:
         return ()
+
+    def range_answer(self, node: Node, answer: RangeAnswer | None) -> RangeAnswer | None:
+        return None
+
+
+class Twice:
+    """Proposes twice in every view it leads, and gives no block to whoever lacks one."""
+
+    def outgoing(self, node: Node, target: int, message: Message) -> Sequence[Message]:
+        if isinstance(message, BlockAnswer):
+            return ()
+        second = _other_proposal(node, message)
+        return (message,) if second is None else (message, second)
 
     def range_answer(self, node: Node, answer: RangeAnswer | None) -> RangeAnswer | None:
         return None

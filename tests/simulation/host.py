@@ -199,8 +199,8 @@ class Host:
         if block.id in node.app.faulty:
             self._handle(node, ev.CertifyFailed, block_id=block.id, tx_id=None)
             return
-        if node.app.is_overtaken(block):
-            return
+        if not node.app.is_executed(block.header.parent_id):
+            return  # A range that came meanwhile made this block final, or impossible.
         self._executed(node, block)
         self._handle(node, ev.Certified, block_id=block.id)
 

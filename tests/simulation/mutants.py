@@ -335,6 +335,9 @@ MUTANTS: dict[str, Mutant] = {
             ),
         ),
     ),
+    "way-not-cleared": Mutant(
+        "orphans", (Edit("consensus.core", "    voting.clear_way,  # C6\n", ""),)
+    ),
     "begun-journal-counts-as-lost": Mutant(
         "amnesia",
         (

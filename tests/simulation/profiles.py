@@ -18,7 +18,7 @@ from consensus.timers import LOOKBACK_MS
 from .application import GENESIS_HASH, GENESIS_TIME_MS, PARAMS
 from .checks import check_refusals
 from .cluster import Cluster
-from .faulty import Liar, Silent
+from .faulty import Liar, Silent, Twice
 from .keys import fake_verify, make_committee
 from .node import Delays, Node
 from .oracle import Oracle
@@ -28,6 +28,8 @@ CALM_HEIGHTS = 10
 """Heights that must become final in the calm phase."""
 CALM_LIMIT_MS = 240_000
 """Virtual time for them: every member may lead a few views at the slowest pace in between."""
+ORPHAN_LIMIT_MS = 20_000
+"""How long a run waits for a leader who proposes twice."""
 CLOCK_ERROR_MS = 200
 """Honest clocks are at most so far off, either way; PRECISION is 500."""
 
@@ -42,6 +44,8 @@ class Profile:
     clocks: bool = False
     amnesia: bool = False
     """One member with less than a third of the power loses its journal now and then."""
+    orphans: bool = False
+    """Notarized blocks that no honest member votes to finalise lose every body they had."""
     sweep: bool = False
     """A constant hop of 0.5 to 10 Δ without jitter instead of anything else."""
 
@@ -52,6 +56,7 @@ PROFILES = {
     "crashes": Profile(crashes=True),
     "faulty": Profile(faulty=True),
     "amnesia": Profile(crashes=True, amnesia=True),
+    "orphans": Profile(orphans=True),
     "storm": Profile(weather=True, crashes=True),
     "war": Profile(weather=True, faulty=True, clocks=True),
     "everything": Profile(weather=True, crashes=True, faulty=True, clocks=True),
@@ -85,7 +90,9 @@ class Run:
         }
         shape = self._chance["shape"]
         self._size = (
-            shape.choice([4, 4, 4, 5, 7]) if profile.faulty else shape.choice([2, 3, 4, 4, 4, 5, 7])
+            shape.choice([4, 4, 4, 5, 7])
+            if profile.faulty or profile.orphans
+            else shape.choice([2, 3, 4, 4, 4, 5, 7])
         )
         weighted = shape.randrange(3) == 0
         self._powers = [shape.randint(1, 5) if weighted else 1 for _ in range(self._size)]
@@ -128,7 +135,7 @@ class Run:
     def _draw_faulty(self, shape: Random) -> frozenset[int]:
         """Return members with less than a third of the power, if the profile has any."""
         chosen: set[int] = set()
-        if self.profile.faulty:
+        if self.profile.faulty or self.profile.orphans:
             for index in shape.sample(range(self._size), self._size):
                 power = sum(self._powers[other] for other in chosen) + self._powers[index]
                 if 3 * power < sum(self._powers):
@@ -182,12 +189,15 @@ class Run:
         )
 
     def _corrupt(self) -> None:
-        """Make the faulty members what they are: silent, lying or two-faced."""
+        """Make the faulty members what they are: silent, lying, two-faced, or proposing twice."""
         chance = self._chance["faulty"]
+        sorts = ["silent", "liar", "liar", "two-faced", "two-faced"]
         for index in sorted(self._faulty):
             node = self.cluster.nodes[index]
-            sort = chance.choice(["silent", "liar", "liar", "two-faced", "two-faced"])
-            if sort == "silent":
+            sort = "twice" if self.profile.orphans else chance.choice(sorts)
+            if sort == "twice":
+                node.mischief = Twice()
+            elif sort == "silent":
                 node.mischief = Silent()
             elif sort == "liar":
                 node.mischief = Liar(chance, chance.choice([30, 200, 700]))
@@ -215,6 +225,8 @@ class Run:
             deeds += [self._crash_some, self._crash_some, self._crash_all, self._pause]
         if self.profile.amnesia:
             deeds += [self._forget] * 4
+        if self.profile.orphans:
+            deeds += [self._orphan]
         if deeds:
             script.choice(deeds)()
 
@@ -279,6 +291,28 @@ class Run:
         self.cluster.crash(node, journal_lost=True)
         self.cluster.run_for(self._chance["script"].choice([0, 200]))
         self.cluster.restart(node)
+
+    def _orphan(self) -> None:
+        """Let a block be notarized, not finalised, not built upon, and then lost by all.
+
+        Who saw its leader propose twice does not vote to finalise it, so its body is in no
+        honest journal; once a later view is nullified, nobody is in its view any more.
+        """
+        script = self._chance["script"]
+        end_ms = self.cluster.now_ms + ORPHAN_LIMIT_MS
+        while not self._proposed_twice() and self.cluster.now_ms < end_ms:
+            self.cluster.run_for(1)
+        until_ms = self.cluster.now_ms + 20_000
+        self._storm.filters = [Filter("proposal", frozenset(), until_ms)]
+        self.cluster.run_for(script.randint(1_000, 8_000))
+        self._crash_all()
+        self._storm.filters = []
+
+    def _proposed_twice(self) -> bool:
+        """Tell whether every honest member is in a view whose leader it saw propose twice."""
+        cores = [self.cluster.nodes[index].core.shared for index in self.honest]
+        rounds = [shared.rounds.get(shared.view) for shared in cores]
+        return all(round_ is not None and round_.equivocated for round_ in rounds)
 
     def _quarantine_stopped(self) -> None:
         """Do what the sentence of a stop over a lost journal advises (C15)."""

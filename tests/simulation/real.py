@@ -103,9 +103,6 @@ class RealApplication:
         finish(self._node.execute(block))
         self.headers[block.id] = block.header
 
-    def is_overtaken(self, block: Block) -> bool:
-        return self._node.is_overtaken(block)
-
     def is_executed(self, block_id: bytes) -> bool:
         return self.machine.is_executed(block_id)
 
