@@ -218,8 +218,8 @@ class Host:
         self._commit_blocks(node, effect.blocks, effect.proof)
         self._handle(node, ev.Committed, block_id=last.id)
         self.note_pool(node)
-        epoch, _ = self._setting.where(node.app)
-        if epoch.epoch > last.header.epoch:
+        if len(node.app.blocks) // self._setting.params.epoch_length > last.header.epoch:
+            epoch, _ = self._setting.where(node.app)
             self._handle(node, ev.EpochOpened, epoch=epoch)
 
     def _commit_blocks(self, node: Node, blocks: Sequence[Block], proof: FinalityProof) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from consensus.timers import DELTA_GROWTH_MAX
 
+from . import speed
 from .application import PARAMS
 from .cluster import Cluster
 from .node import Delays
@@ -87,3 +89,13 @@ def test_a_constant_delay_of_any_length_finalises(halves: int) -> None:
     cluster.run_to_height(15, limit_ms=DELTA_GROWTH_MAX * PARAMS.delta_ms * 60)
 
     cluster.check()
+
+
+def test_the_speed_is_told_beside_that_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"ROUNDS": 1, "HEIGHTS": 8, "SEEDS": [1], "SIGNATURES": 8}
+    for name, value in small.items():
+        monkeypatch.setattr(speed, name, value)
+
+    line = speed.measure()
+
+    assert re.fullmatch(r"clean \d+ heights/s, everything \d+ heights/s, V1 \d+ signatures/s", line)
