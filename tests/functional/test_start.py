@@ -71,7 +71,6 @@ def test_an_occupied_port(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_data_directory_that_cannot_be_used(home: Home) -> None:
-    home.database.parent.mkdir()
     home.database.write_text("a file", encoding="ascii")
     start_fails(home, "data/db", "store/NotADatabase")
     home.database.unlink()
