@@ -27,6 +27,8 @@ FINAL_MS = 5_000
 PAUSE_S = 0.05
 """Before the next node is tried."""
 UNDER_WAY_S = 60
+LATER = (-32004, -32003)
+"""Not final yet; busy."""
 
 
 def account(number: int) -> SigningKey:
@@ -140,6 +142,6 @@ class Traffic:
                 except Unreachable:
                     pass  # it was killed, or is starting
                 except RpcFailed as error:
-                    if error.code not in (-32004, -32003):  # not final yet; busy
-                        raise
+                    if error.code not in LATER and error.reason != "pool/SeqTooFar":
+                        raise  # the latter says a node that is far behind
             self._ending.wait(PAUSE_S)
