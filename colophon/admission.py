@@ -41,13 +41,13 @@ class Admission:
         check_attachments(tx.blobs, envelope.attachments)
         return tx
 
-    def require_hope(self, tx: Transaction, raw: bytes) -> Waiting:
+    def require_hope(self, tx: Transaction, raw: bytes, source: bytes | None) -> Waiting:
         """Return what the pool will see; refuse what it would refuse now (C16).
 
         For before the signatures are verified: they cost ten times as much.
         """
         waiting = self._application.waiting(tx, raw)
-        self._application.require_hope(waiting)
+        self._application.require_hope(waiting, source)
         return waiting
 
     def require_keys(self, tx: Transaction) -> None:

@@ -35,6 +35,9 @@ from .signatures import SignatureWorkers, items_of
 STEP_TRANSACTIONS = 64
 """Transactions looked at between two yields: about 2 ms, or one chunk of signatures."""
 
+CLIENTS_MIN = 1_000
+"""In a large committee the share of one node's clients does not fall below this."""
+
 T = TypeVar("T")
 
 Finalised = Callable[[Block, list[Transaction], Executed], None]
@@ -67,6 +70,9 @@ class NodeApplication:
         self._workers = workers
         self._clock = clock
         self._rate = ExecutionRate(machine.params)
+        self._clients_max = clients_max(limits.transactions_max, len(machine.committee))
+        self._of_clients: set[bytes] = set()
+        """Ids of the pool's transactions that clients brought to this node."""
         self._attachments: dict[bytes, list[list[Attachment]]] = {}
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
         self._head_moves = asyncio.Lock()
@@ -114,8 +120,13 @@ class NodeApplication:
             valid_until=body.valid_until,
         )
 
-    def require_hope(self, waiting: Waiting) -> None:
-        """Refuse what the pool would refuse now, before its signatures cost anything (C16)."""
+    def require_hope(self, waiting: Waiting, source: bytes | None) -> None:
+        """Refuse what the pool would refuse now, before its signatures cost anything (C16).
+
+        Clients of one node may not fill the pools of all: ``pool/Full`` above their share.
+        """
+        if source is None and len(self._of_clients) >= self._clients_max:
+            raise Rejected("pool/Full", f"{self._clients_max} transactions of clients wait here")
         self.pool.require_hope(waiting, self._clock.wall_ms())
 
     def admit(self, tx: Transaction, waiting: Waiting, source: bytes | None = None) -> None:
@@ -126,11 +137,18 @@ class NodeApplication:
         """
         leaving = self.pool.add(waiting, self._clock.now_ms(), self._clock.wall_ms())
         self.pool_transactions[tx.id] = tx
+        if source is None:
+            self._of_clients.add(tx.id)
         for tx_id in leaving:
-            self.pool_transactions.pop(tx_id, None)
+            self.forget(tx_id)
             self.on_left(tx_id, "replaced")
         for admitted in self.on_admitted:
             admitted(tx, waiting.raw, source)
+
+    def forget(self, tx_id: bytes) -> Transaction | None:
+        """Drop and return what is kept of a transaction that left the pool."""
+        self._of_clients.discard(tx_id)
+        return self.pool_transactions.pop(tx_id, None)
 
     # --- building -----------------------------------------------------------------------------
 
@@ -215,6 +233,7 @@ class NodeApplication:
         for start in range(0, len(unknown), STEP_TRANSACTIONS):
             batch = unknown[start : start + STEP_TRANSACTIONS]
             waiting = self._workers.submit([item for tx in batch for item in items_of(tx)])
+            yield
             while not waiting.done():
                 yield
             _require_all(waiting)
@@ -288,7 +307,7 @@ class NodeApplication:
         used = [Used(tx.body.sender, tx.body.lane, tx.body.seq) for tx in transactions]
         included = set(block.transaction_ids)
         for tx_id in self.pool.committed(used, block.header.time_ms):
-            tx = self.pool_transactions.pop(tx_id, None)
+            tx = self.forget(tx_id)
             if tx is not None and tx_id not in included:
                 is_expired = 0 < tx.body.valid_until < block.header.time_ms
                 self.on_left(tx_id, "expired" if is_expired else "replaced")
@@ -357,6 +376,19 @@ async def run_steps(job: Job[T]) -> T:
             result: T = stop.value
             return result
         await asyncio.sleep(0)
+
+
+def clients_max(transactions_max: int, validators: int) -> int:
+    """Return how many transactions of a pool may come from this node's own clients.
+
+    If every validator's clients keep to their share, every pool has room for all of them, and a
+    block brings nobody anything new: its signatures were verified before. A quarter is left free
+    for what is on its way.
+    """
+    if validators == 1:
+        return transactions_max
+    share = transactions_max * 3 // (4 * validators)
+    return min(max(share, CLIENTS_MIN), transactions_max)
 
 
 def _require_all(waiting: Future[list[bool]]) -> None:

@@ -183,7 +183,7 @@ class NodeBackend:
         if tx.id in pool or self._is_final(tx.id):
             return tx.id
         try:
-            waiting = self._admission.require_hope(tx, envelope)
+            waiting = self._admission.require_hope(tx, envelope, None)
             if not await self._verifier.verify(items_of(tx)):
                 raise Rejected("crypto/BadSignature", "a signature does not verify under its key")
             if tx.id not in pool:  # it may have come a second time meanwhile
@@ -210,7 +210,7 @@ class NodeBackend:
     def sweep(self) -> None:
         """Drop what will not be paid for; called about once per second."""
         for tx_id in self._application.pool.sweep(self._clock.now_ms()):
-            self._application.pool_transactions.pop(tx_id, None)
+            self._application.forget(tx_id)
             self._leave(tx_id, "dropped")
         self._tell_availability()
 

@@ -8,6 +8,7 @@ Nothing here decides anything.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from chain.application import CertifyFault, Job
+from chain.block import Block
 from chain.certificate import Evidence
 from chain.errors import Rejected
 from consensus import effects as fx
@@ -117,6 +119,8 @@ class Host:
         self._stopped = asyncio.Event()
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
         self._available = False
+        self._ahead: Block | None = None
+        """A valid block that nobody has asked to execute yet."""
 
     def begin(self, start: ev.EpochStart, head: ev.Head | None, *, journal_lost: bool) -> None:
         """Hand the core what was known before the process started; once, before anything else."""
@@ -274,6 +278,9 @@ class Host:
 
     async def _work(self) -> None:
         while True:
+            if self._jobs.empty() and self._ahead is not None:
+                await self._execute_ahead(self._ahead)
+                continue
             if self._jobs.empty():
                 self._gate.open()
             effect = await self._jobs.get()
@@ -314,6 +321,7 @@ class Host:
             tx_id = error.tx_id if isinstance(error, CertifyFault) else None
             self.post(ev.BuildFailed, view=view, tx_id=tx_id)
             return
+        self._ahead = built.block
         self.post(ev.Built, view=view, built=built)
 
     async def _verify(self, effect: fx.VerifyBlock) -> None:
@@ -326,7 +334,17 @@ class Host:
             refusal = error
         except _Discarded:
             return
+        self._ahead = effect.block if refusal is None else None
         self.post(ev.BlockVerified, block_id=block_id, refusal=refusal)
+
+    async def _execute_ahead(self, block: Block) -> None:
+        """Execute a block that will probably be notarized while others still verify it.
+
+        A failure is not told: if the block is notarized, certifying it meets the failure again.
+        """
+        self._ahead = None
+        with contextlib.suppress(Rejected, CertifyFault, _Discarded):
+            await self._drive(self._application.execute(block), block.id)
 
     async def _certify(self, effect: fx.Certify) -> None:
         block_id = effect.block.id

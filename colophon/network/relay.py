@@ -153,7 +153,7 @@ class Relay:
                 self._blame(Blame(peer, refusal.code, refusal.message))
                 return
             try:
-                hopeful.append((tx, self._admission.require_hope(tx, raw)))
+                hopeful.append((tx, self._admission.require_hope(tx, raw, peer)))
             except Rejected:
                 continue  # What the state refuses is nobody's fault (C16).
         if not hopeful:
