@@ -14,6 +14,8 @@ from .shared import DONE, Entry, Execution, Round, Shared
 
 def certify(shared: Shared) -> bool:
     """C4: execute Notarized blocks in order, finalize and pass on what is executed."""
+    if not shared.candidates:
+        return False
     progress = False
     for view in sorted(shared.candidates):
         round_ = shared.rounds[view]

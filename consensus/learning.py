@@ -100,8 +100,8 @@ def require_parent_certificate(shared: Shared, header: Header, body: Body) -> No
 
 def on_vote(shared: Shared, peer: Peer, vote: Vote) -> None:
     """Take in a vote of a view in reach: [fin - 20, view + W] (C4, C5, C7)."""
-    lowest = max(shared.finalised_view - VIEWS_KEPT, 1)
-    if not lowest <= vote.view <= shared.view + shared.views_ahead:
+    lowest, highest = shared.finalised_view - VIEWS_KEPT, shared.view + shared.views_ahead
+    if vote.view < 1 or not lowest <= vote.view <= highest:
         return
     try:
         count_vote(shared, vote)
@@ -125,12 +125,12 @@ def count_vote(shared: Shared, vote: Vote) -> None:
 
 def on_certificate(shared: Shared, peer: Peer, certificate: Certificate) -> None:
     """Take in a certificate, unless one of its kind and view is known."""
-    if certificate.view < max(shared.finalised_view - VIEWS_KEPT, 1):
-        return
     if certificate.kind <= FINALIZE:
         known = shared.rounds.get(certificate.view)
         if known is not None and known.book.certificates[certificate.kind] is not None:
             return
+    if certificate.view < max(shared.finalised_view - VIEWS_KEPT, 1):
+        return
     try:
         learn_certificate(shared, certificate)
     except Rejected as refusal:

@@ -335,7 +335,8 @@ class Shared:
 
     def allow_view(self, view: int) -> None:
         """Note that a certificate lets this node enter ``view``."""
-        self.open_view = max(self.open_view, view)
+        if view > self.open_view:
+            self.open_view = view
 
     def emit(self, effect: Effect) -> None:
         """Ask the host for something that need not wait for the disk."""

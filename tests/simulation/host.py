@@ -94,9 +94,8 @@ class Host:
         return self._setting.genesis_time_ms + self._timeline.now_ms + node.clock_error_ms
 
     def _receive(self, node: Node, peer: bytes, message: Message) -> None:
-        oracle = self._setting.judge(node)
-        if oracle is not None:
-            oracle.received(node.index, message)
+        if self._setting.oracle is not None and node.index in self._setting.honest:
+            self._setting.oracle.received(node.index, message)
         # Two events in three are messages: no dictionary of fields for them.
         now_ms, wall_ms = self._timeline.now_ms, self._wall_ms(node)
         event = ev.MessageReceived(now_ms=now_ms, wall_ms=wall_ms, peer=peer, message=message)

@@ -92,9 +92,10 @@ class Storm:
 
     def delays(self, now_ms: int, source: int, target: int, message: Message) -> Sequence[int]:
         """Return after how many ms each copy of a message arrives."""
-        if (source, target) in self.cut or self._is_filtered(now_ms, target, message):
+        way = (source, target)
+        if way in self.cut or (self.filters and self._is_filtered(now_ms, target, message)):
             return ()
-        link = self.links[source, target]
+        link = self.links[way]
         if link.loss and self._chance.randrange(PERMILLE) < link.loss:
             return ()
         first = self._delay(link)
@@ -111,8 +112,6 @@ class Storm:
         return delay_ms
 
     def _is_filtered(self, now_ms: int, target: int, message: Message) -> bool:
-        if not self.filters:
-            return False
         self.filters = [each for each in self.filters if each.until_ms > now_ms]
         sort = sort_of(message)
         return any(each.sort == sort and target not in each.reaches for each in self.filters)
