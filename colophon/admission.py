@@ -6,7 +6,7 @@ One place for clients and peers: they differ only in who is told, and who is to 
 from __future__ import annotations
 
 from chain.errors import Rejected
-from chain.transaction import ENVELOPE, Envelope, check_attachments
+from chain.transaction import ENVELOPE, Envelope, check_attachments, transaction_id
 from consensus.mempool import Waiting
 from state.modules.account import require_keys
 from state.registry import Transaction
@@ -22,9 +22,10 @@ class Admission:
     def __init__(self, application: NodeApplication) -> None:
         self._application = application
 
-    def read(self, raw: bytes) -> Transaction:
-        """Return a transaction that its bytes alone allow (T3–T6); raises ``Rejected``."""
-        return self.inspect(ENVELOPE.decode(raw), len(raw))
+    def open(self, raw: bytes) -> tuple[bytes, Envelope]:
+        """Return id and envelope (T2, T3); raises ``Rejected`` with a ``codec/…`` code."""
+        envelope = ENVELOPE.decode(raw)
+        return transaction_id(envelope.body, envelope.signatures), envelope
 
     def inspect(self, envelope: Envelope, size: int) -> Transaction:
         """Return the transaction of a decoded envelope of ``size`` bytes; raises ``Rejected``.
@@ -40,6 +41,10 @@ class Admission:
             raise Rejected("tx/TooManyUnits", f"{tx.units} units, at most {params.tx_units_max}")
         check_attachments(tx.blobs, envelope.attachments)
         return tx
+
+    def require_room(self) -> None:
+        """Refuse a client while this node can take no more, before anything costs much."""
+        self._application.require_room()
 
     def require_hope(self, tx: Transaction, raw: bytes, source: bytes | None) -> Waiting:
         """Return what the pool will see; refuse what it would refuse now (C16).

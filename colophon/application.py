@@ -35,6 +35,8 @@ from .signatures import SignatureWorkers, items_of
 STEP_TRANSACTIONS = 64
 """Transactions looked at between two yields: about 2 ms, or one chunk of signatures."""
 
+INSPECTED_MAX = 16_384
+"""As many as one block may have."""
 CLIENTS_MIN = 1_000
 """In a large committee the share of one node's clients does not fall below this."""
 
@@ -71,6 +73,9 @@ class NodeApplication:
         self._clock = clock
         self._rate = ExecutionRate(machine.params)
         self._clients_max = clients_max(limits.transactions_max, len(machine.committee))
+        self._easy_max = limits.transactions_max // 4
+        self._inspected: dict[bytes, Transaction] = {}
+        """Transactions of blocks on their way, well formed; their signatures are not verified."""
         self._of_clients: set[bytes] = set()
         """Ids of the pool's transactions that clients brought to this node."""
         self._attachments: dict[bytes, list[list[Attachment]]] = {}
@@ -125,9 +130,14 @@ class NodeApplication:
 
         Clients of one node may not fill the pools of all: ``pool/Full`` above their share.
         """
-        if source is None and len(self._of_clients) >= self._clients_max:
-            raise Rejected("pool/Full", f"{self._clients_max} transactions of clients wait here")
+        if source is None:
+            self.require_room()
         self.pool.require_hope(waiting, self._clock.wall_ms())
+
+    def require_room(self) -> None:
+        """Refuse a client, with ``pool/Full``, while this node has its share of transactions."""
+        if len(self._of_clients) >= self._clients_max:
+            raise Rejected("pool/Full", f"{self._clients_max} transactions of clients wait here")
 
     def admit(self, tx: Transaction, waiting: Waiting, source: bytes | None = None) -> None:
         """Put a transaction into the pool, its signatures verified, and tell who listens (C16).
@@ -144,6 +154,17 @@ class NodeApplication:
             self.on_left(tx_id, "replaced")
         for admitted in self.on_admitted:
             admitted(tx, waiting.raw, source)
+
+    @property
+    def pool_is_easy(self) -> bool:
+        """Whether less than a quarter of the pool is taken."""
+        return len(self.pool_transactions) < self._easy_max
+
+    def expect(self, tx: Transaction) -> None:
+        """Keep a well-formed transaction of a block on its way, so that it is read only once."""
+        if len(self._inspected) >= INSPECTED_MAX:
+            self._inspected.clear()
+        self._inspected[tx.id] = tx
 
     def forget(self, tx_id: bytes) -> Transaction | None:
         """Drop and return what is kept of a transaction that left the pool."""
@@ -225,7 +246,7 @@ class NodeApplication:
         ):
             tx = self.pool_transactions.get(tx_id)
             if tx is None:
-                tx = self.machine.read_transaction(signed)
+                tx = self._inspected.pop(tx_id, None) or self.machine.read_transaction(signed)
                 unknown.append(tx)
             transactions.append(tx)
             if index % STEP_TRANSACTIONS == STEP_TRANSACTIONS - 1:
@@ -244,6 +265,10 @@ class NodeApplication:
             self.machine.accept_filler(block, self.machine.make_filler(placement_of(block)))
         else:
             self.machine.authorise(block, transactions)
+
+    def holds(self, block_id: bytes) -> bool:
+        """Tell whether an un-finalised block was built or verified here and may still be final."""
+        return self.machine.candidate(block_id) is not None
 
     def discard(self, block_id: bytes) -> None:
         """Forget an un-finalised block."""

@@ -179,10 +179,12 @@ class NodeBackend:
     async def submit(self, envelope: bytes) -> bytes:
         """Check a transaction and put it into the pool; resubmitting is harmless."""
         pool = self._application.pool
-        tx = self._admission.read(envelope)
-        if tx.id in pool or self._is_final(tx.id):
-            return tx.id
+        tx_id, parsed = self._admission.open(envelope)
+        if tx_id in pool or self._is_final(tx_id):
+            return tx_id
         try:
+            self._admission.require_room()
+            tx = self._admission.inspect(parsed, len(envelope))
             waiting = self._admission.require_hope(tx, envelope, None)
             if not await self._verifier.verify(items_of(tx)):
                 raise Rejected("crypto/BadSignature", "a signature does not verify under its key")

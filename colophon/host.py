@@ -343,6 +343,8 @@ class Host:
         A failure is not told: if the block is notarized, certifying it meets the failure again.
         """
         self._ahead = None
+        if not self._application.holds(block.id):
+            return  # The final chain has passed it meanwhile.
         with contextlib.suppress(Rejected, CertifyFault, _Discarded):
             await self._drive(self._application.execute(block), block.id)
 

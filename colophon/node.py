@@ -215,7 +215,10 @@ async def _run_until_stopped(parts: Parts, stopping: asyncio.Event) -> None:
     results = await asyncio.gather(consensus, sweeper, stop, return_exceptions=True)
     for result in results:
         if isinstance(result, Exception):
-            raise _first(result)
+            error = _first(result)
+            if not isinstance(error, Rejected | Corruption):
+                log.critical("node_failed: this is a bug", exc_info=error)
+            raise error
 
 
 def _first(error: Exception) -> Exception:

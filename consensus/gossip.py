@@ -87,12 +87,12 @@ class Gossip:
     def __init__(self, me: Peer, pending: Container[bytes], *, relays: int = 1) -> None:
         """``pending`` tells by id what the pool holds; peers are named alike on all nodes.
 
-        ``relays``: to how many other validators a validator's transaction is passed on; 0 on a
-        node that is no validator itself.
+        ``relays`` is 0 on a node that is no validator itself.
         """
         self._me = me
         self._pending = pending
-        self._relays = relays
+        self.relays = relays
+        """To how many other validators a validator's transaction is passed on."""
         self._lines: dict[Peer, _Line] = {}
         self._arrange()
         self.dropped = 0
@@ -205,7 +205,7 @@ class Gossip:
         place -= place > gap
         draw = int.from_bytes(tx_id[:2], "big")
         targets = []
-        for copy in range(min(self._relays, others - 1)):
+        for copy in range(min(self.relays, others - 1)):
             target = (place - 1 - (draw + copy) % (others - 1)) % others
             targets.append(self._ring[target + (target >= gap)])
         return targets

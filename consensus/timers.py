@@ -14,7 +14,7 @@ DELTA_GROWTH_MAX = 40
 """Δ_now never exceeds 40 Δ: a node that was cut off for a day is back in step in seconds."""
 RETRY_MS_MIN = 500
 RETRY_MS_MAX = 5_000
-"""Re-sending starts at max(0.5 s, 2 Δ) after entering a view and slows to every 5 s."""
+"""Re-sending starts at max(0.5 s, 2 Δ_now) after entering a view and slows to every 5 s."""
 LOOKBACK_MS = 3_000
 """With an intact journal, so much silence of the others means there is nothing to remember."""
 LOOKBACK_ASK_MS = 1_000
@@ -87,7 +87,7 @@ class Pace:
 
     def retry_ms(self, attempt: int, idle: bool) -> int:
         """Return the wait before re-sending for the ``attempt``-th time (0 is the first)."""
-        wait_ms = max(RETRY_MS_MIN, 2 * self._delta_ms)
+        wait_ms = max(RETRY_MS_MIN, 2 * self.delta_now_ms)
         for _ in range(min(attempt, 8)):
             wait_ms = min(wait_ms * 3 // 2, RETRY_MS_MAX)
         return wait_ms + self._idle_ms(idle and attempt == 0)

@@ -23,8 +23,8 @@ from .workloads import WORKLOADS, signer
 
 BATCH = 100
 """Transactions of one request."""
-BUSY_S = 0.1
-"""Pause of a saturating sender that was told that the node is busy."""
+BUSY_S = 0.5
+"""Pause of a saturating sender that was told that the node is busy: what the node asks for."""
 BUSY = ("pool/Full", "node/Busy")
 """Refusals that say nothing of the transaction: it may be sent again soon."""
 OPEN_MAX = 16

@@ -32,7 +32,7 @@ STEP = 32
 """Transactions per step: some 4 ms of work where signatures are verified inline."""
 INTAKE_MAX = 8_192
 """Transactions that wait to be read; what comes beyond comes again with a proposal (C17)."""
-FLUSH_S = 0.02
+FLUSH_S = 0.05
 """Least pause between two batches to the same peers. The first after a pause goes at once."""
 
 Given = tuple[bytes, bytes, Envelope]
@@ -56,6 +56,7 @@ class Relay:
         """Transactions of peers that were dropped unread: this node is too slow for them."""
         self._network = network
         self._gossip = gossip
+        self._relays = gossip.relays
         self._admission = admission
         self._application = application
         self._workers = workers
@@ -92,6 +93,8 @@ class Relay:
 
     def admitted(self, tx: Transaction, raw: bytes, source: bytes | None) -> None:
         """A transaction entered the pool: spread it soon."""
+        # A second copy is for senders that die half way; under load it costs more than it saves.
+        self._gossip.relays = self._relays if self._application.pool_is_easy else 0
         self._gossip.admitted(tx.id, raw, source)
         self._plan_flush()
 

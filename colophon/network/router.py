@@ -107,7 +107,7 @@ class Router:
         self.relay = Relay(self.net, gossip, admission, application, workers, gate, self._blame)
 
         def check(envelope: Envelope) -> None:
-            admission.inspect(envelope, len(encode(envelope)))
+            application.expect(admission.inspect(envelope, len(encode(envelope))))
 
         self._exchange = Exchange(
             self.net, core, application, clock, check=check, take=self._take, blame=self._blame
