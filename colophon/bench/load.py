@@ -66,12 +66,15 @@ class Tally:
 class Load:
     """Signed requests, a share for each node; a sender's transactions all go to one node."""
 
-    def __init__(self, name: str, genesis_hash: bytes, senders: int, nodes: int) -> None:
+    def __init__(
+        self, name: str, genesis_hash: bytes, senders: int, nodes: int, *, first: int = 0
+    ) -> None:
+        """``first`` is the number of the first of the ``senders`` accounts."""
         self._name = name
         self._genesis_hash = genesis_hash
         self._senders = senders
         self._next = [0] * nodes
-        self._shares = [range(node, senders, nodes) for node in range(nodes)]
+        self._shares = [range(first + node, first + senders, nodes) for node in range(nodes)]
         self._ready: list[deque[bytes]] = [deque() for _ in range(nodes)]
 
     def prepare(self, count: int) -> None:
@@ -157,16 +160,16 @@ class Sender:
         self, session: aiohttp.ClientSession, node: int, turns: Iterator[float]
     ) -> None:
         open_requests: set[asyncio.Task[None]] = set()
-        for turn in turns:
-            await asyncio.sleep(max(0.0, turn - time.monotonic()))
-            request = self._load.take(node)
-            if request is None or len(open_requests) >= OPEN_MAX:
-                self.tally.late += BATCH
-                continue
-            task = asyncio.create_task(self._send_once(session, node, request))
-            open_requests.add(task)
-            task.add_done_callback(open_requests.discard)
-        await asyncio.gather(*open_requests)
+        async with asyncio.TaskGroup() as sending:
+            for turn in turns:
+                await asyncio.sleep(max(0.0, turn - time.monotonic()))
+                request = self._load.take(node)
+                if request is None or len(open_requests) >= OPEN_MAX:
+                    self.tally.late += BATCH
+                    continue
+                task = sending.create_task(self._send_once(session, node, request))
+                open_requests.add(task)
+                task.add_done_callback(open_requests.discard)
 
     async def _send_once(self, session: aiohttp.ClientSession, node: int, request: bytes) -> None:
         """Send one request; what was refused is offered again in its next turn."""

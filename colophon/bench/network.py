@@ -38,6 +38,9 @@ VALIDATORS = 4
 NAMES = ("bank.send", "ip.register")
 SENDERS = 20_000
 """Accounts that send; a round of all of them is longer than anything waits in a pool."""
+PACED_SENDERS = 4_000
+DRAINED_S = 3.0
+"""A pool that does not change for so long holds nothing that a block could take."""
 PROBE = SigningKey(b"\x77" * 32)
 """Its transactions are timed one by one."""
 POOL = 25_000
@@ -85,7 +88,8 @@ def run(
         progress("measuring the limit V")
         before = measure_limit()
         with tempfile.TemporaryDirectory(prefix="colophon-bench-") as temporary:
-            rich = [address_of(signer(number).public_key) for number in range(senders)]
+            numbers = range(senders + PACED_SENDERS)
+            rich = [address_of(signer(number).public_key) for number in numbers]
             rich.append(address_of(PROBE.public_key))
             params = local_params(dev=True)
             params = msgspec.structs.replace(params, units_per_second=UNITS_PER_SECOND)
@@ -176,6 +180,9 @@ class _Bench:
             memory = [_memory_mib(pid) for pid in self._pids]
             await self._drained(client)
             paced = PACED * saturated.per_second
+            load = Load(
+                self._name, genesis_hash, PACED_SENDERS, VALIDATORS, first=self._senders
+            )  # others: what was refused before has left gaps in the lanes of those
             self._prepare(load, int(paced * (seconds / 2 + 1)))
             self._progress(f"{self._name}: {paced:.0f} a second")
             pacing = Sender(self._urls, load).offer(seconds / 2, paced)
@@ -214,9 +221,11 @@ class _Bench:
         return blocks
 
     async def _drained(self, client: AsyncClient) -> None:
-        """Wait until what was admitted is final."""
-        while (await client.call("chain.status"))["pending"]:
-            await asyncio.sleep(0.2)
+        """Wait until what can become final is final: what waits behind a gap stays."""
+        before = -1
+        while (pending := (await client.call("chain.status"))["pending"]) != before:
+            before = pending
+            await asyncio.sleep(DRAINED_S)
 
     async def _probe(self, client: AsyncClient, seconds: float) -> list[float]:
         """Return how long one transaction after the other takes from submit to final, in ms."""
