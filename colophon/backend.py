@@ -180,10 +180,12 @@ class NodeBackend:
         """Check a transaction and put it into the pool; resubmitting is harmless."""
         pool = self._application.pool
         tx_id, parsed = self._admission.open(envelope)
-        if tx_id in pool or self._is_final(tx_id):
+        if tx_id in pool:
             return tx_id
         try:
             self._admission.require_room()
+            if self._is_final(tx_id):
+                return tx_id
             tx = self._admission.inspect(parsed, len(envelope))
             waiting = self._admission.require_hope(tx, envelope, None)
             if not await self._verifier.verify(items_of(tx)):

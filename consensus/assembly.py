@@ -10,9 +10,9 @@ from .mempool import Lane, Mempool, Waiting
 
 MISFITS_MAX = 32
 """Transactions in a row that do not fit before a block counts as full."""
-EXECUTE_MS_MAX = 150
-"""A leader proposes at most what it executed in so long lately. Building, verifying and committing
-take about as long again, and under load a block should still come every second."""
+EXECUTE_MS_MAX = 120
+"""A leader proposes at most what it executed in so long lately. Building, fetching, verifying and
+committing take several times as long, and under load a block should still come every second."""
 UNITS_MIN = 10_000
 """It proposes so much in any case, so that one slow block does not stop the measuring."""
 

@@ -50,8 +50,10 @@ class Pace:
     """Δ_now and what is derived from it (C13).
 
     Δ_now is this node's own guess of one network hop. It grows by half whenever a timer makes the
-    node sign NULLIFY and falls by 1/32 whenever a view is finalised; a notarization changes
-    nothing, else a network slower than 1.5 Δ would notarize for ever and finalise nothing.
+    node sign NULLIFY and falls by 1/32 whenever a view is finalised while views take at most half
+    of t_advance: else a loaded network would give up a view in a dozen, only to learn again what
+    it needs. A notarization changes nothing, else a network slower than 1.5 Δ would notarize for
+    ever and finalise nothing.
     """
 
     def __init__(self, params: Params) -> None:
@@ -59,6 +61,12 @@ class Pace:
         self._interval_ms = params.block_interval_ms_min
         self._heartbeat_ms = params.heartbeat_ms
         self.delta_now_ms = params.delta_ms
+        self._is_tight = False
+        """The last view took more than half of what it had: less would soon be too little."""
+
+    def view_left(self, took_ms: int) -> None:
+        """A view was left so long after its leader could propose."""
+        self._is_tight = took_ms > 2 * self.delta_now_ms
 
     def timer_nullified(self) -> None:
         """A timer made this node sign NULLIFY."""
@@ -66,8 +74,9 @@ class Pace:
         self.delta_now_ms = min(grown, DELTA_GROWTH_MAX * self._delta_ms)
 
     def view_finalised(self) -> None:
-        """A view was finalised."""
-        self.delta_now_ms = max(self.delta_now_ms * 31 // 32, self._delta_ms)
+        """A view was finalised; unless views need the time, the next ones get less."""
+        if not self._is_tight:
+            self.delta_now_ms = max(self.delta_now_ms * 31 // 32, self._delta_ms)
 
     def leader_ms(self, interval_left_ms: int, idle: bool) -> int:
         """Return t_leader; the interval counts from the parent's proposal."""

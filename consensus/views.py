@@ -17,6 +17,9 @@ def enter_view(shared: Shared) -> bool:
     _forget_bodies(shared, shared.view, shared.open_view)
     if shared.open_view > shared.view + SILENT_VIEWS or shared.view == 0:
         shared.watched_since = shared.open_view
+    if shared.view > 0:
+        due_ms = shared.pace.propose_at_ms(shared.parent_seen_ms, shared.idle)
+        shared.pace.view_left(shared.now_ms - max(shared.entered_ms, due_ms))
     shared.view = shared.open_view
     shared.entered_ms = shared.now_ms
     shared.retries = 0
