@@ -335,6 +335,16 @@ MUTANTS: dict[str, Mutant] = {
             ),
         ),
     ),
+    "silent-leaders-waited-for": Mutant(
+        "absent",
+        (
+            Edit(
+                "consensus.voting",
+                "        or (round_.proposal is None and shared.is_silent(round_.leader))\n",
+                "",
+            ),
+        ),
+    ),
     "way-not-cleared": Mutant(
         "orphans", (Edit("consensus.core", "    voting.clear_way,  # C6\n", ""),)
     ),
