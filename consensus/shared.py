@@ -206,7 +206,7 @@ class Shared:
         self.journal_view = 0
         """Newest view of this epoch with a vote of mine in the journal at the start."""
         self.lookback_heard: set[Peer] = set()
-        """Peers that answered at all."""
+        """Peers that answered, while nothing is known to have begun."""
         self.lookback_peers: set[Peer] = set()
         """Peers whose answers count."""
         self.lookback_view = 0

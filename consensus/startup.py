@@ -142,10 +142,11 @@ def on_answer(shared: Shared, peer: Peer, answer: LookbackAnswer) -> None:
         _learn(shared, answer.finalization)
     if not shared.journal_intact and (shared.finalised_view > 0 or shared.start.base_height > 0):
         _lose(shared)  # The chain has begun; whoever may vote has a journal.
-    shared.lookback_heard.add(peer)
-    if _is_beginning(shared) and len(shared.lookback_heard) > _faulty_max(shared):
-        _activate(shared)
-        return
+    if _is_beginning(shared):
+        shared.lookback_heard.add(peer)
+        if len(shared.lookback_heard) > _faulty_max(shared):
+            _activate(shared)
+            return
     if answer.settled and len(shared.lookback_peers) < LOOKBACK_PEERS_MAX:
         shared.lookback_peers.add(peer)
     if len(shared.lookback_peers) > _faulty_max(shared):

@@ -14,6 +14,7 @@ from chain.vote import VoteKind
 from consensus.journal import BegunRecord
 from consensus.messages import CertificateMessage, Message, ProposalMessage, VoteMessage
 from consensus.shared import Mode
+from consensus.timers import LOOKBACK_MS
 from tests.simulation.application import PARAMS
 from tests.simulation.cluster import Cluster
 from tests.simulation.node import Delays
@@ -32,6 +33,18 @@ def test_a_committee_finalises_two_hundred_heights(powers: list[int]) -> None:
     cluster = Cluster(powers)
 
     cluster.run_to_height(200, limit_ms=200 * 2_100)
+
+    cluster.check()
+
+
+@pytest.mark.parametrize("away", [0, 1])
+def test_a_new_network_begins_before_a_look_back_would_be_over(away: int) -> None:
+    cluster = Cluster([1] * 4)
+    for node in cluster.nodes[:away]:
+        cluster.crash(node)
+    cluster.keep_busy()
+
+    cluster.run_to_height(3, limit_ms=LOOKBACK_MS // 3)
 
     cluster.check()
 

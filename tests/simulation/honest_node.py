@@ -37,6 +37,8 @@ class HonestNode:
         """Height of the newest block it committed."""
         self.final_view = (0, 0)
         """Epoch and view of the newest finalization it committed with."""
+        self.is_fetching = False
+        """Whether it commits ranges that its core is told of only at their end (C18)."""
         self.final_height = 0
         """Height of the newest block it knows to be final: committed, or its finalization
         journalled. A commit may take a while, the knowledge counts at once."""
@@ -117,6 +119,7 @@ class HonestNode:
                 # Not durable by an earlier record either.
                 del self._finals[block_id]
         self._pending.clear()
+        self.is_fetching = False
         if height is not None:
             self.height = height
         if journal_lost:

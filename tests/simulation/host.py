@@ -257,7 +257,13 @@ class Host:
     # --- catch-up -----------------------------------------------------------------------------
 
     def _sync_ranges(self, node: Node, effect: fx.Sync) -> None:
+        self._note_fetching(node, begins=True)
         self._timeline.later(node, 2 * self._delays.hop, self._fetch_range, effect.height, 0)
+
+    def _note_fetching(self, node: Node, *, begins: bool) -> None:
+        oracle = self._setting.judge(node)
+        if oracle is not None:
+            oracle.fetches(node.index, begins=begins)
 
     def _fetch_range(self, node: Node, wanted: int, attempt: int) -> None:
         """Ask one peer after the other for ranges, until ``wanted`` or nobody gives more."""
@@ -269,6 +275,7 @@ class Host:
             self._timeline.later(node, 2 * self._delays.hop, self._fetch_range, wanted, attempt + 1)
             return
         epoch, head = self._setting.where(node.app)
+        self._note_fetching(node, begins=False)
         self._handle(node, ev.Synced, epoch=epoch, head=head)
         self.note_pool(node)
 

@@ -335,8 +335,38 @@ MUTANTS: dict[str, Mutant] = {
             ),
         ),
     ),
+    "silent-leaders-waited-for": Mutant(
+        "absent",
+        (
+            Edit(
+                "consensus.voting",
+                "        or (round_.proposal is None and shared.is_silent(round_.leader))\n",
+                "",
+            ),
+        ),
+    ),
     "way-not-cleared": Mutant(
         "orphans", (Edit("consensus.core", "    voting.clear_way,  # C6\n", ""),)
+    ),
+    "far-parent-is-blamed": Mutant(
+        "crashes",
+        (
+            Edit(
+                "consensus.learning",
+                "    if certificate.view < shared.head.view - VIEWS_KEPT:\n",
+                "    if certificate.view < shared.finalised_view - VIEWS_KEPT:\n",
+            ),
+        ),
+    ),
+    "a-new-epoch-makes-keys-new": Mutant(
+        "amnesia",
+        (
+            Edit(
+                "consensus.startup",
+                "(shared.finalised_view > 0 or shared.start.base_height > 0)",
+                "shared.finalised_view > 0",
+            ),
+        ),
     ),
     "begun-journal-counts-as-lost": Mutant(
         "amnesia",

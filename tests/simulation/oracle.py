@@ -314,6 +314,10 @@ class Oracle:
             self._history.proofs.setdefault(height, proof)
         committer.final_view = (proof.finalization.epoch, proof.finalization.view)
 
+    def fetches(self, node: int, *, begins: bool) -> None:
+        """Note that an honest node begins to fetch ranges, or that its core is told of them."""
+        self._nodes[node].is_fetching = begins
+
     def evidence(self, node: int, evidence: Evidence) -> None:
         """Judge evidence that an honest node reported."""
         self._witnesses.accuse(node, evidence)

@@ -13,6 +13,7 @@ from random import Random
 import msgspec
 
 from chain.params import Params
+from chain.vote import NOTARIZE
 from consensus.timers import LOOKBACK_MS
 
 from .application import GENESIS_HASH, GENESIS_TIME_MS, PARAMS
@@ -22,12 +23,20 @@ from .faulty import Liar, Silent, Twice
 from .keys import fake_verify, make_committee
 from .node import Delays, Node
 from .oracle import Oracle
+from .violation import Violation
 from .weather import SORTS, Filter, Link, Storm
 
 CALM_HEIGHTS = 10
 """Heights that must become final in the calm phase."""
 CALM_LIMIT_MS = 240_000
 """Virtual time for them: every member may lead a few views at the slowest pace in between."""
+FORGET_LIMIT_MS = 5_000
+"""How long a run waits for the turn of the member that loses its journal."""
+ABSENT_HEIGHTS = 80
+"""Heights that must become final without the dead member; in the first of them it is waited for."""
+ABSENT_LIMIT_MS = 400_000
+ABSENT_GROWTH_MAX = 2
+"""Afterwards Δ_now is at most so many Δ; the slowest links and disks drawn here need less."""
 ORPHAN_LIMIT_MS = 20_000
 """How long a run waits for a leader who proposes twice."""
 CLOCK_ERROR_MS = 200
@@ -44,6 +53,11 @@ class Profile:
     clocks: bool = False
     amnesia: bool = False
     """One member with less than a third of the power loses its journal now and then."""
+    absent: bool = False
+    """One member is dead for long; nothing else goes wrong."""
+    genesis: bool = False
+    """All crash again and again before anything is final; members with less than a third of the
+    power, who need not be right afterwards, lose their journals as well."""
     orphans: bool = False
     """Notarized blocks that no honest member votes to finalise lose every body they had."""
     sweep: bool = False
@@ -56,6 +70,8 @@ PROFILES = {
     "crashes": Profile(crashes=True),
     "faulty": Profile(faulty=True),
     "amnesia": Profile(crashes=True, amnesia=True),
+    "absent": Profile(absent=True),
+    "genesis": Profile(genesis=True),
     "orphans": Profile(orphans=True),
     "storm": Profile(weather=True, crashes=True),
     "war": Profile(weather=True, faulty=True, clocks=True),
@@ -91,7 +107,7 @@ class Run:
         shape = self._chance["shape"]
         self._size = (
             shape.choice([4, 4, 4, 5, 7])
-            if profile.faulty or profile.orphans
+            if profile.faulty or profile.orphans or profile.absent
             else shape.choice([2, 3, 4, 4, 4, 5, 7])
         )
         weighted = shape.randrange(3) == 0
@@ -126,7 +142,8 @@ class Run:
     # --- drawing ------------------------------------------------------------------------------
 
     def _draw_params(self, shape: Random) -> Params:
-        epoch_length = shape.choice([3, 7, 20, 100_000])
+        lengths = [100_000] if self.profile.absent else [3, 7, 20, 100_000]
+        epoch_length = shape.choice(lengths)
         interval = shape.choice([0, 100])
         return msgspec.structs.replace(
             PARAMS, epoch_length=epoch_length, block_interval_ms_min=interval
@@ -135,7 +152,7 @@ class Run:
     def _draw_faulty(self, shape: Random) -> frozenset[int]:
         """Return members with less than a third of the power, if the profile has any."""
         chosen: set[int] = set()
-        if self.profile.faulty or self.profile.orphans:
+        if self.profile.faulty or self.profile.orphans or self.profile.genesis:
             for index in shape.sample(range(self._size), self._size):
                 power = sum(self._powers[other] for other in chosen) + self._powers[index]
                 if 3 * power < sum(self._powers):
@@ -171,15 +188,16 @@ class Run:
                 )
         for node in cluster.all_nodes():
             cluster.start(node)
-        if self._chance["start"].randrange(4):
+        if self._chance["start"].randrange(4) and not self.profile.genesis:
             cluster.run_for(LOOKBACK_MS)  # Else trouble comes before anybody may sign.
         if self._chance["script"].randrange(3):
             cluster.keep_busy()
-        for _ in range(self._chance["script"].randint(3, 10)):
-            cluster.run_for(self._chance["script"].randint(20, 3_000))
-            check_refusals(cluster)
-            self._quarantine_stopped()
-            self._trouble()
+        if self.profile.genesis:
+            self._crash_at_genesis()
+        elif self.profile.absent:
+            self._go_on_without_one()
+        else:
+            self._go_through_trouble()
         self._calm()
         cluster.check()
         self.oracle.at_end()
@@ -188,8 +206,18 @@ class Run:
             cluster.host.digest, heights, cluster.host.events, cluster.now_ms, self._size
         )
 
+    def _go_through_trouble(self) -> None:
+        script = self._chance["script"]
+        for _ in range(script.randint(3, 10)):
+            self.cluster.run_for(script.randint(20, 3_000))
+            check_refusals(self.cluster)
+            self._quarantine_stopped()
+            self._trouble()
+
     def _corrupt(self) -> None:
         """Make the faulty members what they are: silent, lying, two-faced, or proposing twice."""
+        if self.profile.genesis:
+            return  # They only lose their journals.
         chance = self._chance["faulty"]
         sorts = ["silent", "liar", "liar", "two-faced", "two-faced"]
         for index in sorted(self._faulty):
@@ -224,7 +252,7 @@ class Run:
         if self.profile.crashes:
             deeds += [self._crash_some, self._crash_some, self._crash_all, self._pause]
         if self.profile.amnesia:
-            deeds += [self._forget] * 4
+            deeds += [self._forget, self._forget, self._forget_own_block, self._forget_own_block]
         if self.profile.orphans:
             deeds += [self._orphan]
         if deeds:
@@ -283,14 +311,69 @@ class Run:
 
     def _forget(self) -> None:
         """Let one member start without the journal and the guard it had, and not know it."""
+        node = self._light_member()
+        if node is not None:
+            self.cluster.crash(node, journal_lost=True)
+            self.cluster.run_for(self._chance["script"].choice([0, 200]))
+            self.cluster.restart(node)
+
+    def _forget_own_block(self) -> None:
+        """Let it lose them in a view that it leads, whose block has left and gets no votes.
+
+        It starts at once and comes back to that view, as its leader, with nothing it promised.
+        """
+        node = self._light_member()
+        if node is None:
+            return
+        end_ms = self.cluster.now_ms + FORGET_LIMIT_MS
+        while not _has_proposed(node) and self.cluster.now_ms < end_ms:
+            self.cluster.run_for(1)
+        until_ms = self.cluster.now_ms + self._chance["script"].choice([500, 1_500])
+        self._storm.filters = [Filter("notarize", frozenset(), until_ms)]
+        self.cluster.crash(node, journal_lost=True)
+        self.cluster.restart(node)
+
+    def _light_member(self) -> Node | None:
+        """Return the first member with less than a third of the power; always the same one."""
         total = sum(self._powers)
         light = [node for node in self.cluster.nodes if 3 * self._powers[node.index] < total]
-        if not light:
-            return
-        node = light[0]
-        self.cluster.crash(node, journal_lost=True)
-        self.cluster.run_for(self._chance["script"].choice([0, 200]))
-        self.cluster.restart(node)
+        return light[0] if light else None
+
+    def _crash_at_genesis(self) -> None:
+        """Let all crash again and again, with less than the look-back's time in between.
+
+        Without anybody who loses a journal, all may also begin with keys made elsewhere (C15).
+        """
+        script = self._chance["script"]
+        nodes = self.cluster.nodes
+        if not self._faulty and script.randrange(3) == 0:
+            for node in nodes:
+                node.journal, node.synced = [], 0
+            self._crash_all()
+        for _ in range(script.randint(1, 6)):
+            self.cluster.run_for(script.randint(1, script.choice([50, 400, 4_000])))
+            losers = [node for node in nodes if node.index in self._faulty and script.randrange(2)]
+            for node in losers:
+                self.cluster.crash(node, journal_lost=True)
+            self._power_cut(nodes, script.choice([0, 0, 100]))
+            self._quarantine_stopped()
+
+    def _go_on_without_one(self) -> None:
+        """Let a member be dead for long: soon nobody waits for it, and the pace is what it was."""
+        cluster, script = self.cluster, self._chance["script"]
+        total = sum(self._powers)
+        dead = script.choice(
+            [node for node in cluster.nodes if 3 * self._powers[node.index] < total]
+        )
+        cluster.run_for(script.randint(0, 3_000))
+        cluster.crash(dead)
+        height = max(len(node.app.blocks) for node in cluster.nodes)
+        cluster.run_to_height(height + ABSENT_HEIGHTS, limit_ms=ABSENT_LIMIT_MS)
+        for node in cluster.nodes:
+            delta_ms = node.core.shared.pace.delta_now_ms
+            if node.alive and delta_ms > ABSENT_GROWTH_MAX * self._params.delta_ms:
+                raise Violation("C6", f"node {node.index}: Δ_now is {delta_ms} ms, one is dead")
+        cluster.restart(dead)
 
     def _orphan(self) -> None:
         """Let a block be notarized, not finalised, not built upon, and then lost by all.
@@ -317,7 +400,8 @@ class Run:
     def _quarantine_stopped(self) -> None:
         """Do what the sentence of a stop over a lost journal advises (C15)."""
         for node in self.cluster.nodes:
-            if self.profile.amnesia and node.stopped and "--quarantine" in node.stopped:
+            forgets = self.profile.amnesia or node.index in self._faulty
+            if forgets and node.stopped and "--quarantine" in node.stopped:
                 node.stopped = None
                 self.cluster.crash(node)
                 self.cluster.restart(node, journal_lost=True)
@@ -335,3 +419,13 @@ class Run:
             self._quarantine_stopped()
         height = max(len(node.app.blocks) for node in self.cluster.nodes)
         self.cluster.run_to_height(height + CALM_HEIGHTS, limit_ms=CALM_LIMIT_MS)
+
+
+def _has_proposed(node: Node) -> bool:
+    """Tell whether a member leads its view and its own block of that view has left."""
+    shared = node.core.shared
+    round_ = shared.rounds.get(shared.view)
+    if round_ is None or round_.leader != node.index:
+        return False
+    vote = round_.promised.get(NOTARIZE)
+    return vote is not None and vote.signature in node.durable

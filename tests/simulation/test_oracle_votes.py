@@ -384,3 +384,26 @@ def test_i13_what_a_node_was_shown_is_reported(reported: bool) -> None:
         return
     with breaks("Q13"):
         story.oracle.at_end()
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_i13_nothing_is_certain_while_a_store_is_ahead_of_its_core(crash: bool) -> None:
+    """While ranges are fetched the core may be an epoch behind, and keeps few of its votes."""
+    story = Story()
+    early, late = story.evidence(3), story.evidence(3, view=2)
+    story.oracle.fetches(0, begins=True)
+    for vote in (early.first, early.second, late.first):
+        story.oracle.received(0, VoteMessage(vote))
+    if crash:
+        story.oracle.crashed(0)
+    else:
+        story.oracle.fetches(0, begins=False)
+    for _ in range(60):
+        story.oracle.received(0, VoteMessage(late.second))
+    story.oracle.at_end()
+
+    story.oracle.received(0, VoteMessage(late.first))
+    for _ in range(60):
+        story.oracle.received(0, VoteMessage(late.second))
+    with breaks("Q13"):
+        story.oracle.at_end()

@@ -110,8 +110,14 @@ class Witnesses:
                 )
 
     def _is_certain(self, node: HonestNode, vote: Vote, final_height: int) -> bool:
-        """Tell whether the node surely is in the vote's epoch and takes votes of its view (C8)."""
+        """Tell whether the node surely is in the vote's epoch and takes votes of its view (C8).
+
+        While it fetches ranges its store is ahead of its core: to that the vote may be of the
+        next epoch, and so beyond the few messages that are kept for it (C11), or of a far view.
+        """
         epoch = vote.epoch
+        if node.is_fetching:
+            return False
         if not node.height // self._epoch_length == epoch == final_height // self._epoch_length:
             return False
         own = node.final_view[1] if node.final_view[0] == epoch else 0
