@@ -83,7 +83,7 @@ class NodeApplication:
         self._head_moves = asyncio.Lock()
         # Held from the first byte of a final block's batch until the machine has adopted it.
         self.on_left: Callable[[bytes, str], None] = lambda tx_id, how: None
-        """Told of transactions that left the pool unused: ``expired`` or ``replaced``."""
+        """Told of what left the pool unused: ``expired``, ``replaced`` or ``dropped``."""
         self.on_admitted: list[Admitted] = []
         """Told of transactions that entered the pool."""
 
@@ -334,10 +334,16 @@ class NodeApplication:
         for tx_id in self.pool.committed(used, block.header.time_ms):
             tx = self.forget(tx_id)
             if tx is not None and tx_id not in included:
-                is_expired = 0 < tx.body.valid_until < block.header.time_ms
-                self.on_left(tx_id, "expired" if is_expired else "replaced")
+                self.on_left(tx_id, self._how_left(tx, block.header.time_ms))
         for listener in self.listeners:
             listener(block, transactions, executed)
+
+    def _how_left(self, tx: Transaction, time_ms: int) -> str:
+        """Tell why a transaction that is not in the newest block left the pool with it."""
+        body = tx.body
+        if 0 < body.valid_until < time_ms:
+            return "expired"
+        return "replaced" if body.seq < self.next_seq(body.sender, body.lane) else "dropped"
 
     def next_committee(self, block_id: bytes) -> list[Member]:
         """Return the committee of the next epoch: genesis's, until staking is active (C11)."""

@@ -50,8 +50,12 @@ def on_proposal(shared: Shared, peer: Peer, proposal: Proposal) -> None:
         return
     keep_proposal(shared, round_, proposal, block)
     for nullification in proposal.nullifications:
-        if nullification.kind == NULLIFY:
-            on_certificate(shared, peer, nullification)
+        # An old epoch's would verify: the committee may be the same, and views begin anew.
+        if (nullification.kind, nullification.epoch) != (NULLIFY, shared.epoch):
+            reason = "a proposal carries what is no nullification of its epoch"
+            shared.emit(Blame(peer, "consensus/Nullification", reason))
+            return
+        on_certificate(shared, peer, nullification)
 
 
 def keep_proposal(shared: Shared, round_: Round, proposal: Proposal, block: Block) -> None:

@@ -27,10 +27,14 @@ AGE_MS_MAX = 600_000
 COUNT_MAX = 20_000
 BYTES_MAX = 64 * 1024 * 1024
 """Bounds of the pool; beyond them the worst payers leave."""
+PARKED_PART = 2
+"""Above a half of its bounds a pool takes nothing that has to wait for an earlier transaction: what
+no block can take must never keep out what blocks could."""
 RANK_SHIFT = 64
 """Ranks are tip per unit in 2^-64 ncolo: integers that compare like the fractions."""
 
 FULL = "the pool is full of better paying transactions"
+PARKED = "the pool is half full: a transaction may not wait for an earlier one of its lane"
 
 Lane = tuple[bytes, int]
 """Sender and lane number."""
@@ -157,7 +161,9 @@ class Mempool:
         old = self._in_slot(tx)
         if old is not None:
             self._require_better(tx, old.tx)
-        elif len(self._by_id) >= self._count_max or self.bytes >= self._bytes_max:
+            return
+        self._require_turn(tx, self._view.next_seq(tx.sender, tx.lane))
+        if len(self._by_id) >= self._count_max or self.bytes >= self._bytes_max:
             put_back: list[tuple[int, int, bytes]] = []
             worst = self._pop_worst(put_back)
             for entry in put_back:
@@ -176,6 +182,8 @@ class Mempool:
         old = self._in_slot(tx)
         if old is not None:
             self._require_better(tx, old.tx)
+        else:
+            self._require_turn(tx, following)
         owed = self._owed.get(tx.payer, 0)
         if old is not None and old.tx.payer == tx.payer:
             owed -= old.tx.max_fee
@@ -222,6 +230,18 @@ class Mempool:
                 max_fee=tx.max_fee,
                 fee=fee,
             )
+
+    def _require_turn(self, tx: Waiting, following: int) -> None:
+        """Refuse what waits for a transaction that is not here, if the pool is half full."""
+        is_half_full = (
+            PARKED_PART * len(self._by_id) >= self._count_max
+            or PARKED_PART * self.bytes >= self._bytes_max
+        )
+        if is_half_full and tx.seq > following:
+            queue = self._lanes.get((tx.sender, tx.lane))
+            here = {} if queue is None else queue.by_seq
+            if any(seq not in here for seq in range(following, tx.seq)):
+                raise Rejected("pool/Full", PARKED)
 
     def _require_better(self, tx: Waiting, old: Waiting) -> None:
         """Replacement: tip ≥ old·11/10 + units·floor/10^6, in exact integers."""
@@ -273,10 +293,18 @@ class Mempool:
         queue = self._lanes[tx.sender, tx.lane].by_seq
         return [queue[seq] for seq in sorted(queue) if seq >= tx.seq]
 
+    def _with_followers(self, tx_id: bytes) -> list[bytes]:
+        """Return a transaction's id and those of its followers; nothing if it is not here."""
+        kept = self._by_id.get(tx_id)
+        return [] if kept is None else [each.tx.id for each in self._followers(kept.tx)]
+
     # Leaving
 
     def committed(self, used: Iterable[Used], time_ms: int) -> list[bytes]:
-        """A block was committed: drop used sequence numbers and what expired; return the ids."""
+        """A block was committed: drop used sequence numbers and what expired; return the ids.
+
+        What waits behind a transaction that expired leaves with it.
+        """
         gone: list[bytes] = []
         for slot in used:
             queue = self._lanes.get((slot.sender, slot.lane))
@@ -284,12 +312,13 @@ class Mempool:
                 queue.following = max(queue.following, slot.seq + 1)
                 gone += [kept.tx.id for seq, kept in queue.by_seq.items() if seq <= slot.seq]
         while self._expiring and self._expiring[0][0] < time_ms:
-            gone.append(heapq.heappop(self._expiring)[1])
+            gone += self._with_followers(heapq.heappop(self._expiring)[1])
         return self._drop_all(gone)
 
     def sweep(self, now_ms: int) -> list[bytes]:
-        """Drop what has been unpayable for a minute or here for ten; return the ids.
+        """Drop what has been unpayable for a minute or here for ten, and what waits behind it.
 
+        Returns the ids.
         Call it about once per second; it looks at ``SWEEP_MAX`` transactions, in turn.
         """
         base_fee = self._view.base_fee()
@@ -307,7 +336,7 @@ class Mempool:
                 kept.bad_since_ms = now_ms
             is_bad = kept.bad_since_ms is not None and now_ms - kept.bad_since_ms >= SHORT_MS
             if is_bad or now_ms - kept.since_ms >= AGE_MS_MAX:
-                gone.append(tx_id)
+                gone += self._with_followers(tx_id)
         del self._unswept[-SWEEP_MAX:]
         return self._drop_all(gone)
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from chain.application import Built as BuiltBlock
 from chain.application import Placement, placement_of
-from chain.block import GAP_NULLIFICATIONS_MAX, Proposal
-from chain.certificate import Certificate
+from chain.block import Proposal
 from chain.header import KIND_BLOCK, KIND_FILLER
-from chain.vote import NOTARIZE, NULLIFY
+from chain.vote import NOTARIZE
 
 from .effects import Broadcast, Build, SetAside
 from .learning import keep_proposal
 from .messages import ProposalMessage
 from .promises import cast, parent_certificate
-from .retry import want_view
-from .shared import DEPTH_MAX, Anchor, Round, Shared, Verdict
+from .retry import gap, want_view
+from .shared import DEPTH_MAX, Anchor, Shared, Verdict
 from .timers import Timer
 from .views import find_parent, is_boundary, is_certifying
 
@@ -76,7 +75,7 @@ def on_built(shared: Shared, view: int, built: BuiltBlock) -> None:
         built.block.body,
         built.attachments,
         vote.signature,
-        _gap(shared, placement.parent_view, view),
+        gap(shared, header),
     )
     keep_proposal(shared, round_, proposal, built.block)
     round_.verdict = Verdict.VALID
@@ -117,19 +116,3 @@ def _place(shared: Shared, parent: Anchor) -> Placement:
         time_ms=time_ms,
         proposer_index=shared.me,
     )
-
-
-def _gap(shared: Shared, parent_view: int, view: int) -> list[Certificate]:
-    """Return the nullifications between parent and proposal, newest first, at most 8 (B10)."""
-    found: list[Certificate] = []
-    for skipped in range(view - 1, parent_view, -1):
-        if len(found) == GAP_NULLIFICATIONS_MAX:
-            break
-        certificate = _nullification(shared.rounds.get(skipped))
-        assert certificate is not None, "a parent is found only over nullified views"
-        found.append(certificate)
-    return found
-
-
-def _nullification(round_: Round | None) -> Certificate | None:
-    return None if round_ is None else round_.book.certificates[NULLIFY]

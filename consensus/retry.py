@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from chain.block import GAP_NULLIFICATIONS_MAX, Proposal
 from chain.certificate import Certificate
+from chain.header import Header
 from chain.vote import FINALIZE, NOTARIZE, NULLIFY
 
 from .effects import Broadcast, ProveEpochEnd, Request, Send, Sync
@@ -92,7 +96,7 @@ def on_retry_timer(shared: Shared) -> None:
             shared.emit(Broadcast(CertificateMessage(certificate)))
     round_ = shared.rounds.get(shared.view)
     if round_ is not None and round_.proposal is not None and _may_relay(shared):
-        shared.emit(Broadcast(ProposalMessage(round_.proposal)))
+        shared.emit(Broadcast(ProposalMessage(_sound(shared, round_.proposal))))
     for view in range(max(1, shared.view - RESEND_VIEWS), shared.view + 1):
         for vote in durable_votes(shared, view):
             shared.emit(Broadcast(VoteMessage(vote)))
@@ -101,6 +105,27 @@ def on_retry_timer(shared: Shared) -> None:
     leader = shared.leader(shared.view)
     member = None if leader == shared.me else leader
     shared.emit(Request(ViewRequest(shared.epoch, shared.view), member, shared.retries - 1))
+
+
+def gap(shared: Shared, header: Header) -> list[Certificate]:
+    """Return the nullifications between parent and proposal, newest first, at most 8 (B10)."""
+    found: list[Certificate] = []
+    for skipped in range(header.view - 1, header.parent_view, -1):
+        round_ = shared.rounds.get(skipped)
+        certificate = None if round_ is None else round_.book.certificates[NULLIFY]
+        if certificate is None or len(found) == GAP_NULLIFICATIONS_MAX:
+            break
+        found.append(certificate)
+    return found
+
+
+def _sound(shared: Shared, proposal: Proposal) -> Proposal:
+    """Return a proposal with nullifications that were verified here.
+
+    Those it came with are its sender's word, and are not looked at if their views are nullified
+    here; whoever lacks one of them would take a forged one for mine.
+    """
+    return msgspec.structs.replace(proposal, nullifications=gap(shared, proposal.header))
 
 
 def _may_relay(shared: Shared) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from chain.certificate import assemble_certificate
 from chain.errors import Misuse, Rejected
 from chain.finality import FinalityProof
-from chain.vote import VoteKind
+from chain.vote import VoteKind, vote_message
 from consensus.effects import (
     Blame,
     Broadcast,
@@ -51,7 +51,8 @@ from consensus.messages import (
 )
 from consensus.shared import Mode
 from consensus.timers import Timer
-from tests.simulation.application import GENESIS_TIME_MS, PARAMS
+from tests.simulation.application import GENESIS_HASH, GENESIS_TIME_MS, PARAMS
+from tests.simulation.keys import fake_sign, key_of
 
 from .driver import PEER, Driver, of, spoil, synced
 
@@ -186,6 +187,45 @@ def test_gap_nullifications_travel_with_the_proposal() -> None:
     effects = driver.receive(driver.proposal(block, nullifications=nullifications))
 
     assert of(effects, VerifyBlock)
+
+
+def test_a_nullification_of_another_epoch_says_nothing_of_this_one() -> None:
+    driver = follower()
+    driver.learn(NULLIFY, 2)
+    foreign = {
+        i: fake_sign(key_of(i), vote_message(NULLIFY, GENESIS_HASH, 7, 1, None)) for i in (1, 2, 3)
+    }
+    nullification = assemble_certificate(driver.committee, NULLIFY, 7, 1, None, foreign)
+
+    effects = driver.receive(driver.proposal(driver.block(3), nullifications=[nullification]))
+
+    assert of(effects, Blame)[0].code == "consensus/Nullification"
+    assert 1 not in driver.core.shared.rounds or not driver.core.shared.rounds[1].nullified
+
+
+@pytest.mark.parametrize("kind", [NOTARIZE, FINALIZE])
+def test_only_nullifications_travel_with_a_proposal(kind: int) -> None:
+    driver = follower()
+    driver.learn(NULLIFY, 2)
+    other = driver.certificate(kind, 1, bytes(32))
+
+    effects = driver.receive(driver.proposal(driver.block(3), nullifications=[other]))
+
+    assert of(effects, Blame)[0].code == "consensus/Nullification"
+
+
+def test_a_proposal_is_sent_again_with_nullifications_that_were_verified() -> None:
+    """A forged one of a view that is known here would convict whoever passes it on."""
+    driver = follower()
+    driver.learn(NULLIFY, 1)
+    driver.learn(NULLIFY, 2)
+    good = [driver.certificate(NULLIFY, 2), driver.certificate(NULLIFY, 1)]
+    driver.receive(driver.proposal(driver.block(3), nullifications=[spoil(each) for each in good]))
+
+    effects = driver.fire(Timer.RETRY)
+
+    sent = [e.message for e in of(effects, Broadcast) if isinstance(e.message, ProposalMessage)]
+    assert [message.proposal.nullifications for message in sent] == [good]
 
 
 def test_a_missing_gap_is_asked_for_and_waited_for() -> None:

@@ -110,6 +110,40 @@ def test_what_waits_behind_an_evicted_transaction_leaves_with_it() -> None:
     assert leaving == [lane[1].id, lane[2].id]
 
 
+def test_what_waits_for_an_earlier_one_never_fills_the_pool() -> None:
+    pool = Mempool(Ledger(), PARAMS, count_max=8)
+    for seq in range(1, 5):
+        pool.add(waiting(seq), 0, 0)
+
+    for tx in (waiting(5), waiting(1, lane=1), waiting(1, sender=BOB, tip=9)):
+        assert refuse(pool, tx) == "pool/Full"
+        with pytest.raises(Rejected, match="pool/Full"):
+            pool.require_hope(tx, 0)
+    for tx in (waiting(0, sender=BOB), waiting(1, sender=BOB), waiting(0), waiting(5)):
+        pool.require_hope(tx, 0)
+        pool.add(tx, 0, 0)
+    assert len(pool) == 8
+
+
+def test_bytes_of_what_waits_for_an_earlier_one_are_bounded_too() -> None:
+    pool = Mempool(Ledger(), PARAMS, bytes_max=2 * waiting(1).size)
+    pool.add(waiting(1), 0, 0)
+
+    assert refuse(pool, waiting(2)) == "pool/Full"
+    pool.add(waiting(0), 0, 0)
+
+
+def test_what_waits_behind_an_expired_transaction_leaves_with_it() -> None:
+    pool = Mempool(Ledger(), PARAMS)
+    first, second = waiting(0, valid_until=10), waiting(1)
+    other = waiting(0, sender=BOB)
+    for tx in (first, second, other):
+        pool.add(tx, 0, 0)
+
+    assert pool.committed([], 11) == [first.id, second.id]
+    assert other.id in pool
+
+
 def test_bytes_are_bounded_too() -> None:
     first = waiting(tip=1)
     pool = pool_of(first, bytes_max=first.size + 10)
