@@ -1,4 +1,4 @@
-"""``bench latency``: submit → final, one transaction at a time, on an otherwise idle network."""
+"""``bench latency``: submit → final, one at a time, on an otherwise idle network of four."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from state.modules.bank import Send
 
 from .measure import Report, Row, machine, measure_limit
 
+VALIDATORS = 4
 SAMPLES = 60
 TARGET_P50_MS = 80.0
 TARGET_P99_MS = 250.0
@@ -32,7 +33,7 @@ def run(progress: Callable[[str], None] = lambda line: None, samples: int = SAMP
     v1, v = measure_limit()
     with (
         tempfile.TemporaryDirectory(prefix="colophon-bench-") as temporary,
-        new_network(Path(temporary) / "network", 1) as network,
+        new_network(Path(temporary) / "network", VALIDATORS) as network,
     ):
         progress(f"{samples} transactions, one at a time")
         taken = sorted(asyncio.run(_measure(network.url(), samples)))
