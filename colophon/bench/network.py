@@ -2,8 +2,9 @@
 
 Transactions of distinct accounts are signed beforehand and sent a hundred a request to all nodes.
 Measured on a network of its own for each kind of message: what becomes final per second while
-the nodes take all they can; how long one transaction takes at four fifths of that; what happens
-when twice that is offered. V is measured before and after, with the network at rest.
+the nodes take all they can; what happens when twice that is offered; how long one transaction
+takes at four fifths of it; and how long no block comes when a validator is killed. V is measured
+before and after, with the network at rest.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -39,6 +40,8 @@ NAMES = ("bank.send", "ip.register")
 SENDERS = 20_000
 """Accounts that send; a round of all of them is longer than anything waits in a pool."""
 PACED_SENDERS = 4_000
+BEREAVED_SENDERS = 3_000
+BEREAVED_S = 10.0
 DRAINED_S = 3.0
 """A pool that does not change for so long holds nothing that a block could take."""
 PROBE = SigningKey(b"\x77" * 32)
@@ -88,7 +91,7 @@ def run(
         progress("measuring the limit V")
         before = measure_limit()
         with tempfile.TemporaryDirectory(prefix="colophon-bench-") as temporary:
-            numbers = range(senders + PACED_SENDERS)
+            numbers = range(senders + PACED_SENDERS + BEREAVED_SENDERS)
             rich = [address_of(signer(number).public_key) for number in numbers]
             rich.append(address_of(PROBE.public_key))
             params = local_params(dev=True)
@@ -115,6 +118,7 @@ class Found:
     overloaded: Span
     overload: Tally
     memory_mib: list[float]
+    bereaved: Span
 
     def rows(self, name: str, v: float) -> list[Row]:
         """Return the report's rows; the reference of rates is V/4."""
@@ -124,7 +128,7 @@ class Found:
         busy = self.overload.busy
         other = sum(self.overload.refused.values()) - busy
         answered = self.overload.admitted + busy + other
-        memory = max(self.memory_mib)
+        memory, bereaved = max(self.memory_mib), self.bereaved.intervals_ms
         return [
             _row(f"{name}", saturated.per_second, "tx/s", "V/4", saturated.per_second / share),
             _row(f"{name} interval p50", _middle(saturated.intervals_ms), "ms", "", 0.0),
@@ -141,6 +145,8 @@ class Found:
             _row(f"{name} at 200 %: told busy", busy, "tx", "answered", busy / max(answered, 1)),
             _row(f"{name} at 200 %: other refusals", other, "tx", "answered",
                  other / max(answered, 1)),
+            _row(f"{name}, one of four killed: interval max", max(bereaved), "ms", "1 000 ms",
+                 max(bereaved) / 1_000),
             _row(f"{name} memory", memory, "MiB a node", "250 MiB", memory / 250),
         ]  # fmt: skip
 
@@ -158,48 +164,75 @@ class _Bench:
         self._senders = senders
         self._v = v
         self._progress = progress
+        self._genesis_hash = b""
 
     async def run(self, seconds: float) -> Found:
-        """Saturate, pace, overload."""
+        """Saturate, overload, pace, and take one validator away."""
         async with AsyncClient(self._urls[0]) as client:
-            genesis_hash = bytes.fromhex((await client.call("chain.genesis"))["hash"][2:])
-            load = Load(self._name, genesis_hash, self._senders, VALIDATORS)
+            self._genesis_hash = bytes.fromhex((await client.call("chain.genesis"))["hash"][2:])
+            load = Load(self._name, self._genesis_hash, self._senders, VALIDATORS)
             expected = EXPECTED * self._v / VALIDATORS
             self._prepare(load, POOL + int(expected * (2 * seconds + 3 * WARM_S)))
             self._progress(f"{self._name}: saturating for {seconds:.0f} s")
             sender = Sender(self._urls, load)
-            sending = asyncio.create_task(sender.saturate(FILL_S + seconds, LINES))
-            saturated = await self._span(client, sender, seconds)
-            sending.cancel()
+            saturating = sender.saturate(FILL_S + seconds, LINES)
+            saturated = await self._while_busy(client, sender, saturating, seconds)
             offered = OVERLOAD * saturated.per_second
             self._progress(f"{self._name}: offering {offered:.0f} a second")
             sender = Sender(self._urls, load)
-            sending = asyncio.create_task(sender.offer(FILL_S + seconds, offered))
-            overloaded = await self._span(client, sender, seconds / 2)
-            sending.cancel()
+            offering = sender.offer(FILL_S + seconds, offered)
+            overloaded = await self._while_busy(client, sender, offering, seconds / 2)
             memory = [_memory_mib(pid) for pid in self._pids]
             await self._drained(client)
-            paced = PACED * saturated.per_second
-            load = Load(
-                self._name, genesis_hash, PACED_SENDERS, VALIDATORS, first=self._senders
-            )  # others: what was refused before has left gaps in the lanes of those
-            self._prepare(load, int(paced * (seconds / 2 + 1)))
-            self._progress(f"{self._name}: {paced:.0f} a second")
-            pacing = Sender(self._urls, load).offer(seconds / 2, paced)
-            probing = self._probe(client, seconds / 2 - 1)
-            _, paced_ms = await asyncio.gather(pacing, probing)
-        return Found(saturated, paced_ms, overloaded, sender.tally, memory)
+            paced_ms = await self._pace(client, PACED * saturated.per_second, seconds / 2)
+            bereaved = await self._bereave(client, saturated.per_second / 2)
+        return Found(saturated, paced_ms, overloaded, sender.tally, memory, bereaved)
+
+    async def _while_busy(
+        self, client: AsyncClient, sender: Sender, load: Coroutine[Any, Any, None], seconds: float
+    ) -> Span:
+        """Return what happens in so many seconds, from when the nodes can take no more."""
+        sending = asyncio.create_task(load)
+        until = time.monotonic() + FILL_S - WARM_S
+        while not sender.tally.busy and time.monotonic() < until:
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(WARM_S)
+        span = await self._span(client, seconds)
+        sending.cancel()
+        return span
+
+    async def _pace(self, client: AsyncClient, paced: float, seconds: float) -> list[float]:
+        """Return how long transactions take while so many others come in a second, in ms."""
+        # Other senders: what was refused before has left gaps in the lanes of the first.
+        load = Load(self._name, self._genesis_hash, PACED_SENDERS, VALIDATORS, first=self._senders)
+        self._prepare(load, int(paced * (seconds + 1)))
+        self._progress(f"{self._name}: {paced:.0f} a second")
+        pacing = Sender(self._urls, load).offer(seconds, paced)
+        _, paced_ms = await asyncio.gather(pacing, self._probe(client, seconds - 1))
+        return paced_ms
+
+    async def _bereave(self, client: AsyncClient, paced: float) -> Span:
+        """Return what happens while the last validator is killed under half the load."""
+        first = self._senders + PACED_SENDERS
+        load = Load(self._name, self._genesis_hash, BEREAVED_SENDERS, VALIDATORS - 1, first=first)
+        self._prepare(load, int(paced * (BEREAVED_S + 2 * WARM_S)))
+        self._progress(f"{self._name}: one of four is killed at {paced:.0f} a second")
+        sending = asyncio.create_task(
+            Sender(self._urls[:-1], load).offer(BEREAVED_S + 2 * WARM_S, paced)
+        )
+        await asyncio.sleep(WARM_S)
+        self._network.node(VALIDATORS - 1).kill()
+        self._pids.pop()
+        span = await self._span(client, BEREAVED_S)
+        await sending
+        return span
 
     def _prepare(self, load: Load, count: int) -> None:
         self._progress(f"{self._name}: signing {count} transactions")
         load.prepare(count)
 
-    async def _span(self, client: AsyncClient, sender: Sender, seconds: float) -> Span:
-        """Return what happens in so many seconds, from when the nodes can take no more."""
-        until = time.monotonic() + FILL_S - WARM_S
-        while not sender.tally.busy and time.monotonic() < until:
-            await asyncio.sleep(0.1)
-        await asyncio.sleep(WARM_S)
+    async def _span(self, client: AsyncClient, seconds: float) -> Span:
+        """Return what happens in so many seconds."""
         nodes, own, started = self._cpu(), time.process_time(), time.monotonic()
         first = int((await client.call("chain.status"))["height"])
         await asyncio.sleep(seconds)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from colophon.bench import execute, latency, rpc, state_bench
+from colophon.bench import execute, latency, network, rpc, state_bench
 from colophon.bench.measure import Report
 from colophon.bench.workloads import WORKLOADS
 
@@ -35,3 +35,18 @@ def test_execute_measures_every_workload() -> None:
     names = {row.name for row in RUNS["execute"]().rows}
 
     assert set(WORKLOADS) <= names
+
+
+def test_network_measures_load_overload_and_the_loss_of_a_validator(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    times = {"FILL_S": 3.0, "WARM_S": 0.5, "DRAINED_S": 0.5, "BEREAVED_S": 2.0}
+    for name, value in {**times, "POOL": 8_000, "EXPECTED": 4.0}.items():
+        monkeypatch.setattr(network, name, value)
+
+    report = network.run(("bank.send",), seconds=3.0, senders=1_000)
+
+    values = {row.name: row.value for row in report.rows}
+    assert values["bank.send"] > 0 and values["bank.send memory"] > 0
+    assert values["bank.send, one of four killed: interval max"] > 0
+    assert values["bank.send at 200 %: other refusals"] == 0
