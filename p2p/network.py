@@ -167,10 +167,14 @@ class Network:
     def ban(self, peer: bytes, code: str, reason: str) -> None:
         """Close the connection to a peer and keep it away for the time set.
 
-        Only for what the peer provably did: it signed or sealed what no honest node does.
+        Only for what the peer provably did: it signed or sealed what no honest node does. What
+        else it had said before the first ban is no news.
         """
-        ban = self._table.ban(peer, code, reason, self._now_ms())
-        self.report.banned(peer, ban, self._now_ms())
+        now_ms = self._now_ms()
+        is_news = not self._table.is_banned(peer, now_ms)
+        ban = self._table.ban(peer, code, reason, now_ms)
+        if is_news:
+            self.report.banned(peer, ban, now_ms)
         self._changed.set()
         connection = self._connections.get(peer)
         if connection is not None:

@@ -190,6 +190,10 @@ class PeerTable:
         self.bans[peer_id] = ban
         return ban
 
+    def is_banned(self, peer_id: bytes, now_ms: int) -> bool:
+        """Tell whether a peer must stay away now."""
+        return self._ban_of(peer_id, now_ms) is not None
+
     def _ban_of(self, peer_id: bytes, now_ms: int) -> Ban | None:
         """Return a ban that holds; one that has ended is forgotten."""
         ban = self.bans.get(peer_id)

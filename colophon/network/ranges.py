@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from chain.block import Block
 from chain.codec import encode
+from chain.committee import Committee
 from chain.crypto import verify_signature
 from chain.errors import Rejected
 from chain.finality import FinalityProof, LightClient
@@ -42,6 +43,8 @@ class Ranges:
         self._application = application
         self._blame = blame
         self._turn = 0
+        self._silent: set[bytes] = set()
+        """Peers that left my last question to them unanswered."""
 
     # --- giving -------------------------------------------------------------------------------
 
@@ -132,7 +135,9 @@ class Ranges:
             data = await self._network.request(peer, RANGES_ASKED, encode(request), ANSWER_MS)
         except Rejected as refusal:
             log.info("range_unanswered peer=%s reason=%s", peer.hex(), refusal)
+            self._silent.add(peer)
             return None
+        self._silent.discard(peer)
         if not data:
             return None
         try:
@@ -145,8 +150,18 @@ class Ranges:
         return answer
 
     def _in_turn(self) -> list[bytes]:
-        """Return the peers, beginning with another one each time."""
+        """Return whom to ask: members before others, another one first each time.
+
+        Who did not answer last time comes last, so that each fetch waits for few silent peers.
+        """
         peers = self._network.peers
+        self._silent.intersection_update(peers)
         self._turn += 1
         start = self._turn % len(peers) if peers else 0
-        return peers[start:] + peers[:start]
+        turned = members_first(peers[start:] + peers[:start], self._application.machine.committee)
+        return sorted(turned, key=lambda peer: peer in self._silent)
+
+
+def members_first(peers: Iterable[bytes], committee: Committee) -> list[bytes]:
+    """Return peers with the committee's before others; among each, the order stays."""
+    return sorted(peers, key=lambda peer: committee.index_of(peer) is None)

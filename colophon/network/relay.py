@@ -123,8 +123,12 @@ class Relay:
 
     def take(self, peer: bytes, data: bytes) -> None:
         """Queue a batch of a peer; raises ``Rejected`` if it is none: then the peer is at fault."""
-        given = self._gossip.receive(peer, TRANSACTIONS_BATCH.decode(data))
+        batch = TRANSACTIONS_BATCH.decode(data)
         room = INTAKE_MAX - self._waiting
+        if room <= 0:  # A flood must not cost more than its bytes.
+            self.overflowed += len(batch.transactions)
+            return
+        given = self._gossip.receive(peer, batch)
         self.overflowed += max(0, len(given) - room)
         kept = given[:room]
         if kept:

@@ -55,7 +55,7 @@ from .channels import (
     channel_table,
 )
 from .exchange import Exchange
-from .ranges import Ranges
+from .ranges import Ranges, members_first
 from .relay import Relay
 
 log = logging.getLogger("colophon.network")
@@ -172,7 +172,7 @@ class Router:
     def request(
         self, message: ViewRequest | BlockRequest, member: int | None, attempt: int
     ) -> None:
-        """Ask one peer: the member first, then every peer in turn."""
+        """Ask one peer: the member first, then every peer in turn, other members first."""
         peer = self._whom(member, attempt)
         if peer is None:
             return
@@ -192,7 +192,8 @@ class Router:
         return self.ranges.catch_up(height)
 
     def _whom(self, member: int | None, attempt: int) -> bytes | None:
-        peers = self.net.peers
+        """Return a peer to ask; strangers cost nothing, so they come last."""
+        peers = members_first(self.net.peers, self._committee)
         if member is not None:
             key = self._committee.members[member].public_key
             if key in peers:
@@ -263,6 +264,8 @@ class Router:
         message = MESSAGE.decode(data)
         if not isinstance(message, ON_CONSENSUS):
             raise _wrong(message, CONSENSUS)
+        if isinstance(message, LookbackAnswer) and self._committee.index_of(peer) is None:
+            return  # C15 counts answers: of more than f members one is honest, strangers are free.
         if isinstance(message, VoteMessage):
             vote = message.vote
             is_own = self._committee.index_of(peer) == vote.signer

@@ -247,3 +247,17 @@ def test_a_network_that_was_never_used_can_be_closed() -> None:
             await world.puppet(node)
 
     run(play)
+
+
+def test_a_peer_that_is_banned_twice_is_reported_once() -> None:
+    async def play(world: World) -> None:
+        first, second = await world.pair()
+
+        for code in ("test/One", "test/Two"):
+            first.network.ban(second.id, code, "it lied")
+
+        await world.until(lambda: first.saw("gone", second.id, "test/One"))
+        assert sum("peer_banned" in line for line in world.lines) == 1
+        assert first.network.counters.bans == 1
+
+    run(play)
