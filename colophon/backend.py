@@ -146,6 +146,13 @@ class NodeBackend:
             "final_transactions_total": self._final_transactions,
             "journal_syncs_total": self._host.journal_syncs,
             "delta_now_ms": self._host.core.shared.pace.delta_now_ms,
+            "peers": len(self._router.net.peers),
+            "connected_power": self._router.connected_power,
+            "catching_up_target": self._router.ranges.target,
+            "peer_bytes_received_total": self._router.net.counters.bytes_received,
+            "peer_bytes_sent_total": self._router.net.counters.bytes_sent,
+            "peer_transactions_overflowed_total": self._router.relay.overflowed,
+            "bans_total": self._router.net.counters.bans,
         }
 
     def listen(self, listener: Listener) -> Callable[[], None]:
