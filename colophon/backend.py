@@ -44,7 +44,7 @@ from .wallet import Draft, Wallet
 GONE_MAX = 10_000
 """Transactions remembered after they left the pool unused."""
 RETRY_AFTER_MS = 500
-BUSY = ("pool/Full", "node/Busy")
+BUSY = ("pool/Full", "pool/Busy")
 """Refusals that say nothing of the transaction: it may be sent again soon."""
 FAUCET_WAIT_MS = 10_000
 

@@ -130,9 +130,9 @@ class BatchVerifier:
         self._checking: asyncio.Task[None] | None = None
 
     async def verify(self, items: list[Item]) -> bool:
-        """Tell whether every item verifies; raises ``node/Busy`` if too many wait."""
+        """Tell whether every item verifies; raises ``pool/Busy`` if too many wait."""
         if self._size >= WAITING_MAX:
-            raise Rejected("node/Busy", f"{self._size} signatures wait to be verified")
+            raise Rejected("pool/Busy", f"{self._size} signatures wait to be verified")
         self._size += len(items)
         loop = asyncio.get_running_loop()
         result: asyncio.Future[bool] = loop.create_future()

@@ -25,7 +25,7 @@ BATCH = 100
 """Transactions of one request."""
 BUSY_S = 0.5
 """Pause of a saturating sender that was told that the node is busy: what the node asks for."""
-BUSY = ("pool/Full", "node/Busy")
+BUSY = ("pool/Full", "pool/Busy")
 """Refusals that say nothing of the transaction: it may be sent again soon."""
 OPEN_MAX = 16
 """Requests open at one node in an open loop; beyond, the load is not sent but counted as late."""

@@ -29,8 +29,8 @@ RANGES_ASKED, RANGES = "range?", "range"
 
 KIB = 1_024
 MIB = 1_024 * KIB
-HEADER_BYTES_MAX = 64 * KIB
-"""What a block's header, its parent's certificate and the framing of a message need at most."""
+HEADER_BYTES_MAX = 256 * KIB
+"""What header, certificate and the framing of 16 384 transactions need at most."""
 IDS_BYTES_MAX = 640 * KIB
 """Full ids of the largest block."""
 
@@ -48,7 +48,7 @@ def channel_table(params: Params) -> tuple[Channel, ...]:
         _answer(MISSING, 5, missing_max, MISSING_ASKED, priority=1),
         _asked(BLOCKS_ASKED, 6, KIB, priority=1, per_second=50),
         _answer(BLOCKS, 7, block_max, BLOCKS_ASKED, priority=2),
-        _asked(RANGES_ASKED, 8, KIB, priority=2, per_second=10),
+        _asked(RANGES_ASKED, 8, KIB, priority=2, per_second=4),
         _answer(RANGES, 9, range_max, RANGES_ASKED, priority=3),
     )
 
