@@ -132,12 +132,6 @@ MUTANTS: dict[str, Mutant] = {
                 "        if not round_.nullified:\n            return None, below\n",
                 "",
             ),
-            Edit(
-                "consensus.proposing",
-                '        assert certificate is not None, "a parent is found only over nullified views"\n'
-                "        found.append(certificate)\n",
-                "        if certificate is not None:\n            found.append(certificate)\n",
-            ),
         ),
     ),
     "finalize-after-nullify": Mutant(

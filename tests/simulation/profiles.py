@@ -35,7 +35,7 @@ FORGET_LIMIT_MS = 5_000
 ABSENT_HEIGHTS = 80
 """Heights that must become final without the dead member; in the first of them it is waited for."""
 ABSENT_LIMIT_MS = 400_000
-ABSENT_GROWTH_MAX = 2
+ABSENT_GROWTH_MAX = 3
 """Afterwards Δ_now is at most so many Δ; the slowest links and disks drawn here need less."""
 ORPHAN_LIMIT_MS = 20_000
 """How long a run waits for a leader who proposes twice."""
