@@ -10,7 +10,7 @@ from .mempool import Lane, Mempool, Waiting
 
 MISFITS_MAX = 32
 """Transactions in a row that do not fit before a block counts as full."""
-EXECUTE_MS_MAX = 120
+EXECUTE_MS_MAX = 100
 """A leader proposes at most what it executed in so long lately. Building, fetching, verifying and
 committing take several times as long, and under load a block should still come every second."""
 UNITS_MIN = 10_000

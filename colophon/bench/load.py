@@ -152,8 +152,7 @@ class Sender:
             request = self._load.take(node)
             if request is None:
                 raise AssertionError("the load is used up: sign more before the clock starts")
-            if await self._send(session, node, request):
-                self._load.give_back(node, request)
+            if await self._send_or_keep(session, node, request):
                 await asyncio.sleep(BUSY_S)
 
     async def _send_at(
@@ -173,8 +172,23 @@ class Sender:
 
     async def _send_once(self, session: aiohttp.ClientSession, node: int, request: bytes) -> None:
         """Send one request; what was refused is offered again in its next turn."""
-        if await self._send(session, node, request):
-            self._load.give_back(node, request)
+        await self._send_or_keep(session, node, request)
+
+    async def _send_or_keep(
+        self, session: aiohttp.ClientSession, node: int, request: bytes
+    ) -> bool:
+        """Send one request, or keep it for later; tell whether the node was busy.
+
+        A request that is not sent again leaves gaps in lanes, and what comes after them fills the
+        pools. Sending it twice does no harm.
+        """
+        busy = True
+        try:
+            busy = await self._send(session, node, request)
+        finally:
+            if busy:
+                self._load.give_back(node, request)
+        return busy
 
     async def _send(self, session: aiohttp.ClientSession, node: int, request: bytes) -> bool:
         """Send one request; tell whether a part of it was refused for the time being."""

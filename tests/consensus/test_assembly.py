@@ -57,16 +57,16 @@ def test_units_and_bytes_bound_a_block() -> None:
     assert choose(pool, bytes_max=10) == []
 
 
-def test_a_leader_proposes_what_it_lately_executed_in_an_eighth_of_a_second() -> None:
+def test_a_leader_proposes_what_it_lately_executed_in_a_tenth_of_a_second() -> None:
     rate = ExecutionRate(Params(modules=[]))
-    assert rate.units_max() == 30_000
+    assert rate.units_max() == 25_000
 
     for _ in range(20):
         rate.executed(100_000, 1_000)
 
-    assert rate.units_max() == pytest.approx(12_000, rel=0.02)
+    assert rate.units_max() == pytest.approx(10_000, rel=0.02)
     rate.executed(10, 10_000)
-    assert rate.units_max() == pytest.approx(12_000, rel=0.02)
+    assert rate.units_max() == pytest.approx(10_000, rel=0.02)
     for _ in range(30):
         rate.executed(UNITS_MIN, 100_000)
     assert rate.units_max() == UNITS_MIN
