@@ -183,6 +183,13 @@ class NodeBackend:
 
     # --- transactions -------------------------------------------------------------------------
 
+    def require_room(self) -> None:
+        """Raise ``Busy`` while this node has its share of clients' transactions."""
+        try:
+            self._admission.require_room()
+        except Rejected as refusal:
+            raise _busy(refusal) from None
+
     async def submit(self, envelope: bytes) -> bytes:
         """Check a transaction and put it into the pool; resubmitting is harmless."""
         pool = self._application.pool
@@ -201,7 +208,7 @@ class NodeBackend:
                 self._admission.add(tx, waiting, None)
         except Rejected as refusal:
             if refusal.code in BUSY:
-                raise Busy(refusal.code, refusal.message, retry_after_ms=RETRY_AFTER_MS) from None
+                raise _busy(refusal) from None
             raise
         return tx.id
 
@@ -342,3 +349,7 @@ class NodeBackend:
             )
         self._clock.offset_ms += duration_ms
         return self._clock.wall_ms()
+
+
+def _busy(refusal: Rejected) -> Busy:
+    return Busy(refusal.code, refusal.message, retry_after_ms=RETRY_AFTER_MS)

@@ -117,6 +117,10 @@ class Backend(Protocol):
         """Return what the node says of itself."""
         ...
 
+    def require_room(self) -> None:
+        """Raise ``Busy`` while the node takes no transaction of any client."""
+        ...
+
     async def submit(self, envelope: bytes) -> bytes:
         """Check a transaction, put it into the pool, return its id; repeating is harmless.
 

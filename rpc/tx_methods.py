@@ -17,7 +17,7 @@ from chain.transaction import ENVELOPE, TX_BYTES_MAX
 from state.module import Event, Message
 from state.queries import ChainReader, NotFound, TxView, Unavailable
 
-from .backend import Backend, FeeView, PendingTx, Simulated, TxState
+from .backend import Backend, Busy, FeeView, PendingTx, Simulated, TxState
 from .jsonrpc import refused
 from .methods import Method, method
 
@@ -144,7 +144,14 @@ class TxMethods:
     async def submit_batch(
         self, *, txs: Annotated[list[EnvelopeBytes], listing(SUBMIT_MAX, items_min=1)]
     ) -> list[SubmitOutcome]:
-        """Submit many transactions; each has its own id or error, in their order."""
+        """Submit many transactions; each has its own id or error, in their order.
+
+        While the node is busy, all of them are answered so unread.
+        """
+        try:
+            self._backend.require_room()
+        except Busy as busy:
+            return [SubmitOutcome(None, refused(busy, False).form())] * len(txs)
         return list(await asyncio.gather(*map(self._outcome, txs)))
 
     async def _outcome(self, tx: bytes) -> SubmitOutcome:

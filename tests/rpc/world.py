@@ -170,6 +170,10 @@ class World:
         self.pool.append((tx, envelope.attachments))
         return tx.id
 
+    def require_room(self) -> None:
+        if self.busy:
+            raise Busy("tx/Busy", "the node is busy", retry_after_ms=500)
+
     async def submit(self, envelope: bytes) -> bytes:
         if self.busy or len(self.pool) >= POOL_MAX:
             raise Busy("tx/Busy", "the pool is full", retry_after_ms=500)
