@@ -8,10 +8,11 @@ from __future__ import annotations
 from chain.errors import Rejected
 from chain.transaction import ENVELOPE, Envelope, check_attachments, transaction_id
 from consensus.mempool import Waiting
+from state.machine import StateMachine
 from state.modules.account import require_keys
 from state.registry import Transaction
 
-from .application import NodeApplication
+from .pool import NodePool
 
 NO_FUNDS = "the sender's account has no balance to pay fees"
 
@@ -19,8 +20,9 @@ NO_FUNDS = "the sender's account has no balance to pay fees"
 class Admission:
     """The checks in the order of their cost; signatures are verified between the last two."""
 
-    def __init__(self, application: NodeApplication) -> None:
-        self._application = application
+    def __init__(self, machine: StateMachine, pool: NodePool) -> None:
+        self._machine = machine
+        self._pool = pool
 
     def open(self, raw: bytes) -> tuple[bytes, Envelope]:
         """Return id and envelope (T2, T3); raises ``Rejected`` with a ``codec/…`` code."""
@@ -32,7 +34,7 @@ class Admission:
 
         What is refused here would be refused by every node of this network, at any time.
         """
-        machine = self._application.machine
+        machine = self._machine
         tx = machine.registry.read(envelope.body, envelope.signatures, machine.genesis_hash)
         params = machine.params
         if size > params.tx_bytes_max:
@@ -44,20 +46,20 @@ class Admission:
 
     def require_room(self) -> None:
         """Refuse a client while this node can take no more, before anything costs much."""
-        self._application.require_room()
+        self._pool.require_room()
 
     def require_hope(self, tx: Transaction, raw: bytes, source: bytes | None) -> Waiting:
         """Return what the pool will see; refuse what it would refuse now (C16).
 
         For before the signatures are verified: they cost ten times as much.
         """
-        waiting = self._application.waiting(tx, raw)
-        self._application.require_hope(waiting, source)
+        waiting = self._pool.waiting(tx, raw)
+        self._pool.require_hope(waiting, source)
         return waiting
 
     def require_keys(self, tx: Transaction) -> None:
         """Check that the keys may act for the sender, on the finalised state."""
-        account = self._application.machine.account(tx.body.sender)
+        account = self._machine.account(tx.body.sender)
         if account is None:
             raise Rejected("tx/FeeUnpaid", NO_FUNDS)
         require_keys(tx.body.sender, account, tx.body.keys)
@@ -68,4 +70,4 @@ class Admission:
         Raises ``Rejected``; then the pool is as it was.
         """
         self.require_keys(tx)
-        self._application.admit(tx, waiting, source)
+        self._pool.add(tx, waiting, source)

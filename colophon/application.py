@@ -20,7 +20,7 @@ from chain.header import KIND_FILLER, epoch_of
 from chain.transaction import ENVELOPE, Attachment, check_attachments
 from consensus.assembly import Assembly, ExecutionRate
 from consensus.events import EpochStart, Head
-from consensus.mempool import Lane, Mempool, Used, Waiting
+from consensus.mempool import Lane
 from state.candidate import Candidate
 from state.executor import Executed
 from state.machine import StateMachine
@@ -29,7 +29,7 @@ from state.registry import Transaction
 from state.store import Batch
 
 from .clock import Clock
-from .config import MempoolSection
+from .pool import NodePool
 from .signatures import SignatureWorkers, items_of
 
 STEP_TRANSACTIONS = 64
@@ -37,139 +37,39 @@ STEP_TRANSACTIONS = 64
 
 INSPECTED_MAX = 16_384
 """As many as one block may have."""
-CLIENTS_MIN = 1_000
-"""In a large committee the share of one node's clients does not fall below this."""
-
 T = TypeVar("T")
 
 Finalised = Callable[[Block, list[Transaction], Executed], None]
-Admitted = Callable[[Transaction, bytes, bytes | None], None]
-"""Takes a transaction, its envelope, and the peer it came from (None: a client)."""
 
 
 class NodeApplication:
-    """One node's application; fills in ``chain.application.Application`` and ``PoolView``."""
+    """One node's application; fills in ``chain.application.Application``."""
 
     def __init__(
         self,
         machine: StateMachine,
         workers: SignatureWorkers,
         clock: Clock,
-        limits: MempoolSection,
+        pool: NodePool,
     ) -> None:
         self.machine = machine
         self.reader = ChainReader(machine)
-        self.pool = Mempool(
-            self,
-            machine.params,
-            count_max=limits.transactions_max,
-            bytes_max=limits.bytes_max,
-        )
-        self.pool_transactions: dict[bytes, Transaction] = {}
-        """Decoded transactions of the pool by id: their signatures are known to fit."""
+        self.pool = pool
         self.listeners: list[Finalised] = []
         """Called, in order, with every block that becomes final here."""
         self._workers = workers
         self._clock = clock
         self._rate = ExecutionRate(machine.params)
-        self._clients_max = clients_max(limits.transactions_max, len(machine.committee))
-        self._easy_max = limits.transactions_max // 4
         self._inspected: dict[bytes, Transaction] = {}
         """Transactions of blocks on their way, well formed; their signatures are not verified."""
-        self._of_clients: set[bytes] = set()
-        """Ids of the pool's transactions that clients brought to this node."""
         self._attachments: dict[bytes, list[list[Attachment]]] = {}
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
         self._head_moves = asyncio.Lock()
         # Held from the first byte of a final block's batch until the machine has adopted it.
-        self.on_left: Callable[[bytes, str], None] = lambda tx_id, how: None
-        """Told of what left the pool unused: ``expired``, ``replaced`` or ``dropped``."""
-        self.on_admitted: list[Admitted] = []
-        """Told of transactions that entered the pool."""
 
     def close(self) -> None:
         """Wait until a write under way is done; the database may be closed after that."""
         self._disk.shutdown(wait=True)
-
-    # --- what the pool asks -------------------------------------------------------------------
-
-    def next_seq(self, sender: bytes, lane: int) -> int:
-        """Return the sequence number the next transaction of a lane must have."""
-        return self.machine.next_seq(sender, lane)
-
-    def spendable(self, payer: bytes) -> int:
-        """Return the ncolo a payer has for fees."""
-        return self.machine.balance(payer)
-
-    def base_fee(self) -> int:
-        """Return the base fee the next block would have now."""
-        return self.machine.base_fee_at(self._clock.wall_ms())
-
-    def set_aside(self, tx_id: bytes) -> None:
-        """Keep a transaction that met a bug out of own blocks (C4)."""
-        self.pool.set_aside(tx_id)
-
-    def waiting(self, tx: Transaction, envelope: bytes) -> Waiting:
-        """Return what the pool sees of a transaction."""
-        body = tx.body
-        return Waiting(
-            id=tx.id,
-            raw=envelope,
-            sender=body.sender,
-            sponsor=body.sponsor,
-            lane=body.lane,
-            seq=body.seq,
-            units=tx.units,
-            max_fee=int.from_bytes(body.max_fee, "big"),
-            tip=int.from_bytes(body.tip, "big"),
-            valid_until=body.valid_until,
-        )
-
-    def require_hope(self, waiting: Waiting, source: bytes | None) -> None:
-        """Refuse what the pool would refuse now, before its signatures cost anything (C16).
-
-        Clients of one node may not fill the pools of all: ``pool/Full`` above their share.
-        """
-        if source is None:
-            self.require_room()
-        self.pool.require_hope(waiting, self._clock.wall_ms())
-
-    def require_room(self) -> None:
-        """Refuse a client, with ``pool/Full``, while this node has its share of transactions."""
-        if len(self._of_clients) >= self._clients_max:
-            raise Rejected("pool/Full", f"{self._clients_max} transactions of clients wait here")
-
-    def admit(self, tx: Transaction, waiting: Waiting, source: bytes | None = None) -> None:
-        """Put a transaction into the pool, its signatures verified, and tell who listens (C16).
-
-        ``source`` is the peer it came from, None for a client. Raises ``Rejected`` with a
-        ``pool/…`` code; then the pool is as it was.
-        """
-        leaving = self.pool.add(waiting, self._clock.now_ms(), self._clock.wall_ms())
-        self.pool_transactions[tx.id] = tx
-        if source is None:
-            self._of_clients.add(tx.id)
-        for tx_id in leaving:
-            self.forget(tx_id)
-            self.on_left(tx_id, "replaced")
-        for admitted in self.on_admitted:
-            admitted(tx, waiting.raw, source)
-
-    @property
-    def pool_is_easy(self) -> bool:
-        """Whether less than a quarter of the pool is taken."""
-        return len(self.pool_transactions) < self._easy_max
-
-    def expect(self, tx: Transaction) -> None:
-        """Keep a well-formed transaction of a block on its way, so that it is read only once."""
-        if len(self._inspected) >= INSPECTED_MAX:
-            self._inspected.clear()
-        self._inspected[tx.id] = tx
-
-    def forget(self, tx_id: bytes) -> Transaction | None:
-        """Drop and return what is kept of a transaction that left the pool."""
-        self._of_clients.discard(tx_id)
-        return self.pool_transactions.pop(tx_id, None)
 
     # --- building -----------------------------------------------------------------------------
 
@@ -181,14 +81,14 @@ class NodeApplication:
         attachments: list[list[Attachment]] = []
         if not empty:
             assembly = Assembly(
-                self.pool,
+                self.pool.mempool,
                 following=self._following(placement.parent_id),
                 time_ms=placement.time_ms,
                 units_max=self._rate.units_max(),
                 bytes_max=self.machine.params.block_bytes_max,
             )
             while (offer := assembly.next()) is not None:
-                tx = self.pool_transactions[offer.id]
+                tx = self.pool.transactions[offer.id]
                 try:
                     selection.take(tx)
                 except Rejected:
@@ -213,6 +113,12 @@ class NodeApplication:
         return following
 
     # --- checking and executing ---------------------------------------------------------------
+
+    def expect(self, tx: Transaction) -> None:
+        """Keep a well-formed transaction of a block on its way, so that it is read only once."""
+        if len(self._inspected) >= INSPECTED_MAX:
+            self._inspected.clear()
+        self._inspected[tx.id] = tx
 
     def verify(self, block: Block, attachments: list[list[Attachment]]) -> Job[None]:
         """Check structure, signatures, attachments and authorise (B4–B7); raises ``Rejected``."""
@@ -244,7 +150,7 @@ class NodeApplication:
         for index, (tx_id, signed) in enumerate(
             zip(block.transaction_ids, block.body.transactions, strict=True)
         ):
-            tx = self.pool_transactions.get(tx_id)
+            tx = self.pool.transactions.get(tx_id)
             if tx is None:
                 tx = self._inspected.pop(tx_id, None) or self.machine.read_transaction(signed)
                 unknown.append(tx)
@@ -329,21 +235,9 @@ class NodeApplication:
             for block_id, given in self._attachments.items()
             if self.machine.candidate(block_id) is not None
         }
-        used = [Used(tx.body.sender, tx.body.lane, tx.body.seq) for tx in transactions]
-        included = set(block.transaction_ids)
-        for tx_id in self.pool.committed(used, block.header.time_ms):
-            tx = self.forget(tx_id)
-            if tx is not None and tx_id not in included:
-                self.on_left(tx_id, self._how_left(tx, block.header.time_ms))
+        self.pool.committed(block, transactions)
         for listener in self.listeners:
             listener(block, transactions, executed)
-
-    def _how_left(self, tx: Transaction, time_ms: int) -> str:
-        """Tell why a transaction that is not in the newest block left the pool with it."""
-        body = tx.body
-        if 0 < body.valid_until < time_ms:
-            return "expired"
-        return "replaced" if body.seq < self.next_seq(body.sender, body.lane) else "dropped"
 
     def next_committee(self, block_id: bytes) -> list[Member]:
         """Return the committee of the next epoch: genesis's, until staking is active (C11)."""
@@ -407,19 +301,6 @@ async def run_steps(job: Job[T]) -> T:
             result: T = stop.value
             return result
         await asyncio.sleep(0)
-
-
-def clients_max(transactions_max: int, validators: int) -> int:
-    """Return how many transactions of a pool may come from this node's own clients.
-
-    If every validator's clients keep to their share, every pool has room for all of them, and a
-    block brings nobody anything new: its signatures were verified before. A quarter is left free
-    for what is on its way.
-    """
-    if validators == 1:
-        return transactions_max
-    share = transactions_max * 3 // (4 * validators)
-    return min(max(share, CLIENTS_MIN), transactions_max)
 
 
 def _require_all(waiting: Future[list[bool]]) -> None:

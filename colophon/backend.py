@@ -69,7 +69,8 @@ class NodeBackend:
         self._application = application
         self._host = host
         self._router = router
-        self._admission = Admission(application)
+        self._pool = application.pool
+        self._admission = Admission(application.machine, application.pool)
         self._verifier = verifier
         self._clock = clock
         self._wallet = None
@@ -82,8 +83,8 @@ class NodeBackend:
         self._final_blocks = 0
         self._final_transactions = 0
         application.listeners.append(self._on_final)
-        application.on_left = self._leave
-        application.on_admitted.append(self._on_admitted)
+        self._pool.on_left = self._leave
+        self._pool.on_admitted.append(self._on_admitted)
 
     # --- status -------------------------------------------------------------------------------
 
@@ -104,8 +105,8 @@ class NodeBackend:
             validators=len(machine.committee),
             validator_index=core.me,
             peers=len(self._router.net.peers),
-            pending=len(self._application.pool),
-            base_fee=self._application.base_fee(),
+            pending=len(self._pool),
+            base_fee=self._pool.base_fee(),
             healthy=not reason,
             reason=reason,
             dev=machine.params.dev,
@@ -139,8 +140,8 @@ class NodeBackend:
         return {
             "height": head.height,
             "view": self._host.core.shared.view,
-            "pool_transactions": len(self._application.pool),
-            "pool_bytes": self._application.pool.bytes,
+            "pool_transactions": len(self._pool),
+            "pool_bytes": self._pool.mempool.bytes,
             "base_fee": head.base_fee,
             "final_blocks_total": self._final_blocks,
             "final_transactions_total": self._final_transactions,
@@ -179,7 +180,7 @@ class NodeBackend:
         self._tell_availability()
 
     def _tell_availability(self) -> None:
-        self._host.set_available(self._application.pool.has_ready(self._clock.wall_ms()))
+        self._host.set_available(self._pool.has_ready)
 
     # --- transactions -------------------------------------------------------------------------
 
@@ -192,9 +193,8 @@ class NodeBackend:
 
     async def submit(self, envelope: bytes) -> bytes:
         """Check a transaction and put it into the pool; resubmitting is harmless."""
-        pool = self._application.pool
         tx_id, parsed = self._admission.open(envelope)
-        if tx_id in pool:
+        if tx_id in self._pool:
             return tx_id
         try:
             self._admission.require_room()
@@ -204,7 +204,7 @@ class NodeBackend:
             waiting = self._admission.require_hope(tx, envelope, None)
             if not await self._verifier.verify(items_of(tx)):
                 raise Rejected("crypto/BadSignature", "a signature does not verify under its key")
-            if tx.id not in pool:  # it may have come a second time meanwhile
+            if tx.id not in self._pool:  # it may have come a second time meanwhile
                 self._admission.add(tx, waiting, None)
         except Rejected as refusal:
             if refusal.code in BUSY:
@@ -227,9 +227,7 @@ class NodeBackend:
 
     def sweep(self) -> None:
         """Drop what will not be paid for; called about once per second."""
-        for tx_id in self._application.pool.sweep(self._clock.now_ms()):
-            self._application.forget(tx_id)
-            self._leave(tx_id, "dropped")
+        self._pool.sweep()
         self._tell_availability()
 
     def _is_final(self, tx_id: bytes) -> bool:
@@ -264,7 +262,7 @@ class NodeBackend:
         try:
             place = self.reader.place_of(tx_id)
         except NotFound:
-            if tx_id in self._application.pool:
+            if tx_id in self._pool:
                 return TxState.PENDING
             return self._gone.get(tx_id, TxState.UNKNOWN)
         if self.reader.has_failed(tx_id):
@@ -274,7 +272,7 @@ class NodeBackend:
 
     def pending(self, limit: int) -> list[PendingTx]:
         """Return transactions of the pool, in the order they came."""
-        waiting = list(self._application.pool_transactions.values())[:limit]
+        waiting = list(self._pool.transactions.values())[:limit]
         return [
             PendingTx(tx.id, tx.body.sender, tx.body.lane, tx.body.seq, tx.units) for tx in waiting
         ]
@@ -282,7 +280,7 @@ class NodeBackend:
     def fee(self, horizon: int) -> FeeView:
         """Return what to offer to be taken within ``horizon`` blocks, however full they are."""
         params = self._application.machine.params
-        now = self._application.base_fee()
+        now = self._pool.base_fee()
         suggested = now
         for _ in range(horizon):
             suggested = fees.next_base_fee(

@@ -214,7 +214,7 @@ class Host:
                 self._jobs.put_nowait(effect)
             case fx.SetAside():
                 log.error("transaction_set_aside tx=%s", effect.tx_id.hex())
-                self._application.set_aside(effect.tx_id)
+                self._application.pool.mempool.set_aside(effect.tx_id)
             case fx.ReportEvidence():
                 log.error("equivocation_seen fault=%s", effect.evidence.fault)
                 self.evidence.append(effect.evidence)

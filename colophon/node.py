@@ -44,6 +44,7 @@ from .host import Host
 from .journal_file import JournalFile
 from .memory import settle
 from .network.router import Router
+from .pool import NodePool
 from .signatures import BatchVerifier, SignatureWorkers, default_workers
 
 log = logging.getLogger("colophon.node")
@@ -107,7 +108,8 @@ def open_parts(home: Home, config: Config, genesis: Genesis, key: SigningKey) ->
         clock = Clock()
         if machine.params.dev and len(machine.committee) == 1:
             clock.offset_ms = max(0, machine.head.time_ms - clock.wall_ms())
-        application = NodeApplication(machine, workers, clock, config.mempool)
+        pool = NodePool(machine, clock, config.mempool)
+        application = NodeApplication(machine, workers, clock, pool)
         closing.callback(application.close)
         journal = JournalFile(home.journal, segment_bytes=config.storage.journal_segment_bytes)
         closing.callback(journal.close)

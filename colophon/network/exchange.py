@@ -104,7 +104,7 @@ class Exchange:
                 shared.start,
                 shared.genesis_hash,
                 verify_signature,
-                find=self._application.pool.with_short_id,
+                find=self._application.pool.mempool.with_short_id,
                 check=self._check,
                 bytes_max=shared.params.block_bytes_max,
             )

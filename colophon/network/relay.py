@@ -84,8 +84,8 @@ class Relay:
 
     def _pool(self) -> Iterator[tuple[bytes, bytes]]:
         pool = self._application.pool
-        for tx_id in list(self._application.pool_transactions):
-            waiting = pool.get(tx_id)
+        for tx_id in list(self._application.pool.transactions):
+            waiting = pool.mempool.get(tx_id)
             if waiting is not None:
                 yield tx_id, waiting.raw
 
@@ -94,7 +94,7 @@ class Relay:
     def admitted(self, tx: Transaction, raw: bytes, source: bytes | None) -> None:
         """A transaction entered the pool: spread it soon."""
         # A second copy is for senders that die half way; under load it costs more than it saves.
-        self._gossip.relays = self._relays if self._application.pool_is_easy else 0
+        self._gossip.relays = self._relays if self._application.pool.is_easy else 0
         self._gossip.admitted(tx.id, raw, source)
         self._plan_flush()
 

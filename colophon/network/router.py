@@ -94,7 +94,7 @@ class Router:
         self._deliver: Deliver = lambda peer, message: None
         self._asking: set[asyncio.Task[None]] = set()
         self._relaying: asyncio.Task[None] | None = None
-        admission = Admission(application)
+        admission = Admission(application.machine, application.pool)
         channels = channel_table(application.machine.params)
         self.net = Network(
             Identity(key), application.machine.genesis_hash, channels, _settings(config, channels),
@@ -103,7 +103,7 @@ class Router:
         self.ranges = Ranges(self.net, application, self._blame)
         me = self._committee.index_of(key.public_key)
         relays = 0 if me is None else 1
-        gossip = Gossip(key.public_key, application.pool_transactions, relays=relays)
+        gossip = Gossip(key.public_key, application.pool.transactions, relays=relays)
         self.relay = Relay(self.net, gossip, admission, application, workers, gate, self._blame)
 
         def check(envelope: Envelope) -> None:
@@ -112,7 +112,7 @@ class Router:
         self._exchange = Exchange(
             self.net, core, application, clock, check=check, take=self._take, blame=self._blame
         )
-        application.on_admitted.append(self.relay.admitted)
+        application.pool.on_admitted.append(self.relay.admitted)
 
     # --- life ---------------------------------------------------------------------------------
 

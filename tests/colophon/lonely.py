@@ -25,6 +25,7 @@ from colophon.clock import Clock
 from colophon.config import MempoolSection
 from colophon.guard_file import GuardFile
 from colophon.journal_file import JournalFile
+from colophon.pool import NodePool
 from colophon.signatures import SignatureWorkers
 from colophon.testnet.make import local_params, new_genesis
 from colophon.wallet import Draft, Wallet
@@ -33,7 +34,6 @@ from consensus import events as ev
 from consensus.core import Core
 from consensus.guard import check_guard
 from consensus.journal import VoteRecord
-from consensus.mempool import Waiting
 from consensus.shared import Settings
 from consensus.timers import Timer
 from state.families import REGISTRY
@@ -147,7 +147,8 @@ class Lonely:
         """Votes that were released: what the world may have seen."""
         store.disk = disk
         machine = StateMachine(store, genesis(), REGISTRY)
-        self.application = NodeApplication(machine, SignatureWorkers(0), clock, MempoolSection())
+        pool = NodePool(machine, clock, MempoolSection())
+        self.application = NodeApplication(machine, SignatureWorkers(0), clock, pool)
         self.journal = SimulatedJournal(root / "journal", segment_bytes=4_096)
         self.journal.disk = disk
         self.guard = SimulatedGuard(root / "guard", disk)
@@ -182,7 +183,7 @@ class Lonely:
 
     def step(self) -> None:
         """Handle what has happened, or let time pass to the next timer."""
-        ready = self.application.pool.has_ready(self.clock.wall_ms())
+        ready = self.application.pool.has_ready
         if ready != self._available:
             self._available = ready
             self._post(ev.TransactionsAvailable, available=ready)
@@ -253,17 +254,11 @@ class Lonely:
             draft = Draft(messages=[Send(target, b"", encode_amount(3))])
             signed = wallet.sign(draft, seq=number, base_fee=10**7)
             tx = machine.registry.read(*_split(signed.envelope), machine.genesis_hash)
-            body = tx.body
-            waiting = Waiting(
-                id=tx.id, raw=signed.envelope, sender=body.sender, sponsor=None, lane=body.lane,
-                seq=body.seq, units=tx.units, max_fee=int.from_bytes(body.max_fee, "big"), tip=0,
-                valid_until=0,
-            )  # fmt: skip
+            pool = self.application.pool
             try:
-                self.application.pool.add(waiting, self.clock.now_ms(), self.clock.wall_ms())
+                pool.add(tx, pool.waiting(tx, signed.envelope))
             except Rejected as refusal:
                 assert refusal.code == "pool/Known"
-            self.application.pool_transactions[tx.id] = tx
 
 
 def _split(envelope: bytes) -> tuple[bytes, list[bytes]]:

@@ -24,6 +24,7 @@ from colophon.application import NodeApplication
 from colophon.clock import Clock
 from colophon.config import MempoolSection
 from colophon.maintenance import check as node_check
+from colophon.pool import NodePool
 from colophon.signatures import SignatureWorkers
 from colophon.testnet.make import new_genesis
 from colophon.wallet import Draft, Wallet
@@ -86,7 +87,8 @@ class RealApplication:
 
     def _open(self) -> NodeApplication:
         machine = StateMachine(self._store, self._genesis, REGISTRY)
-        return NodeApplication(machine, SignatureWorkers(0), self._clock, MempoolSection())
+        pool = NodePool(machine, self._clock, MempoolSection())
+        return NodeApplication(machine, SignatureWorkers(0), self._clock, pool)
 
     @property
     def machine(self) -> StateMachine:
@@ -119,13 +121,13 @@ class RealApplication:
         envelope = ENVELOPE.decode(raw)
         tx = REGISTRY.read(envelope.body, envelope.signatures, self.machine.genesis_hash)
         try:
-            self._node.admit(tx, self._node.waiting(tx, raw))
+            self._node.pool.add(tx, self._node.pool.waiting(tx, raw))
         except Rejected as refusal:
             assert refusal.code.startswith("pool/"), refusal
 
     @property
     def has_transactions(self) -> bool:
-        return self._node.pool.has_ready(self._clock.wall_ms())
+        return self._node.pool.has_ready
 
     def crash(self) -> None:
         """Come back with what is in the store; the pool is empty."""

@@ -13,6 +13,7 @@ from chain.errors import Rejected
 from colophon.application import NodeApplication
 from colophon.config import MempoolSection
 from colophon.network.ranges import Ranges, members_first
+from colophon.pool import NodePool
 from colophon.signatures import SignatureWorkers
 from consensus.effects import Blame
 from consensus.messages import MESSAGE, BlockRequest, RangeAnswer, RangeRequest
@@ -41,9 +42,9 @@ class Behind:
         self.peers = Peers(*peers)
         self.blames: list[Blame] = []
         machine = StateMachine(SimulatedStore(), genesis(), REGISTRY)
-        self.application = NodeApplication(
-            machine, SignatureWorkers(0), VirtualClock(), MempoolSection()
-        )
+        clock = VirtualClock()
+        pool = NodePool(machine, clock, MempoolSection())
+        self.application = NodeApplication(machine, SignatureWorkers(0), clock, pool)
         self.ranges = Ranges(self.peers, self.application, self.blames.append)
         self._serving = Peers()
         self._server = Ranges(self._serving, ahead, self.blames.append)

@@ -16,6 +16,7 @@ from colophon.config import MempoolSection
 from colophon.gate import Gate
 from colophon.network import relay as relay_module
 from colophon.network.relay import Relay
+from colophon.pool import NodePool
 from colophon.signatures import SignatureWorkers
 from colophon.wallet import Draft, Wallet
 from consensus.effects import Blame
@@ -39,11 +40,13 @@ class World:
     def __init__(self) -> None:
         machine = StateMachine(SimulatedStore(), genesis(), REGISTRY)
         workers = SignatureWorkers(0)
-        self.application = NodeApplication(machine, workers, VirtualClock(), MempoolSection())
+        clock = VirtualClock()
+        self.pool = NodePool(machine, clock, MempoolSection())
+        application = NodeApplication(machine, workers, clock, self.pool)
         self.blames: list[Blame] = []
-        gossip = Gossip(b"me", self.application.pool_transactions)
+        gossip = Gossip(b"me", self.pool.transactions)
         self.relay = Relay(
-            Peers(), gossip, Admission(self.application), self.application, workers, Gate(),
+            Peers(), gossip, Admission(machine, self.pool), application, workers, Gate(),
             self.blames.append,
         )  # fmt: skip
 
@@ -59,7 +62,7 @@ class World:
             running.cancel()
 
         asyncio.run(play())
-        return len(self.application.pool)
+        return len(self.pool)
 
 
 def transfer(seq: int, wallet: Wallet = RICH) -> bytes:

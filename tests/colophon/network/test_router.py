@@ -21,6 +21,7 @@ from colophon.network.channels import (
     TRANSACTIONS,
 )
 from colophon.network.router import Router
+from colophon.pool import NodePool
 from colophon.signatures import SignatureWorkers
 from colophon.testnet.make import local_params, new_genesis
 from consensus.core import Core
@@ -71,7 +72,8 @@ class Door:
 def door(monkeypatch: pytest.MonkeyPatch) -> Door:
     machine = StateMachine(SimulatedStore(), GENESIS, REGISTRY)
     workers, clock = SignatureWorkers(0), VirtualClock()
-    application = NodeApplication(machine, workers, clock, MempoolSection())
+    pool = NodePool(machine, clock, MempoolSection())
+    application = NodeApplication(machine, workers, clock, pool)
     settings = Settings(machine.genesis_hash, machine.params, KEYS[0].public_key)
     core = Core(settings, KEYS[0].sign, verify_signature)
     start, head = application.where()
