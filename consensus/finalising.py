@@ -24,7 +24,10 @@ def finalise(shared: Shared) -> bool:
     certificate = shared.finalization
     if certificate is None or certificate.view <= shared.head.view:
         return False
-    if shared.end_proof is not None or shared.syncing or shared.mode is Mode.STOPPED:
+    if shared.end_proof is not None or shared.mode is Mode.STOPPED:
+        return False
+    if shared.syncing:
+        forget_below(shared, certificate.view - VIEWS_KEPT)
         return False
     assert certificate.block_id is not None
     chain = _chain_to_head(shared, certificate.block_id)
@@ -91,15 +94,29 @@ def _move_head(shared: Shared, last: Block) -> None:
 def prune(shared: Shared) -> None:
     """Forget what lies more than 20 views below the head, and work on what lost (C7)."""
     head_view = shared.head.view
-    lowest = head_view - VIEWS_KEPT
-    for view in [view for view in shared.rounds if view < lowest]:
-        del shared.rounds[view]
-    for block_id in [i for i, entry in shared.entries.items() if entry.header.view < lowest]:
-        del shared.entries[block_id]
+    forget_below(shared, head_view - VIEWS_KEPT)
     for view in [view for view in shared.candidates if view <= head_view]:
         del shared.candidates[view]
     for key in [key for key in shared.wants if not isinstance(key, int) or key <= head_view]:
         del shared.wants[key]
+
+
+def forget_below(shared: Shared, floor: int) -> None:
+    """Forget the views below ``floor``: at most those 20 below what is known to be final (C7).
+
+    While ranges are fetched the head stands still, and the network does not: all that passes
+    will come once more, with the ranges.
+    """
+    if floor <= shared.floor:
+        return
+    shared.floor = floor
+    for view in [view for view in shared.rounds if view < floor]:
+        del shared.rounds[view]
+    for view in [view for view in shared.candidates if view < floor]:
+        del shared.candidates[view]
+    for block_id in [i for i, entry in shared.entries.items() if entry.header.view < floor]:
+        if block_id != shared.head.id:
+            del shared.entries[block_id]
 
 
 def on_committed(shared: Shared, block_id: bytes) -> None:

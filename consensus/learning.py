@@ -7,7 +7,7 @@ every event.
 from __future__ import annotations
 
 from chain.block import Block, Body, Proposal, require_header_form
-from chain.certificate import Certificate, Evidence
+from chain.certificate import Certificate, Evidence, verify_certificate
 from chain.errors import Rejected
 from chain.header import Header
 from chain.vote import FINALIZE, NOTARIZE, NULLIFY, Vote
@@ -24,7 +24,8 @@ def on_proposal(shared: Shared, peer: Peer, proposal: Proposal) -> None:
     """Take in the first proposal of a view's leader (C3); its signature comes before its body."""
     header = proposal.header
     view = header.view
-    if not shared.head.view < view <= shared.view + PROPOSALS_AHEAD:
+    lowest = max(shared.head.view + 1, shared.floor)
+    if not lowest <= view <= shared.view + PROPOSALS_AHEAD:
         return
     round_ = shared.round(view)
     block_id = header.id()
@@ -99,6 +100,9 @@ def require_parent_certificate(shared: Shared, header: Header, body: Body) -> No
         raise Rejected("block/ParentCertificate", "the certificate is no notarization")
     if certificate.view < shared.head.view - VIEWS_KEPT:
         raise Rejected("block/Stale", "the parent lies far below what is final")
+    if certificate.view < shared.floor:
+        verify_certificate(certificate, shared.committee, shared.genesis_hash, shared.verifier)
+        return
     learn_certificate(shared, certificate)
 
 

@@ -25,6 +25,7 @@ def cast(
     one NOTARIZE, no NOTARIZE after NULLIFY, never both NULLIFY and FINALIZE (C8).
     """
     assert shared.may_sign and shared.me is not None
+    assert view >= shared.floor, "what was promised there is forgotten"
     round_ = shared.round(view)
     promised = round_.promised
     assert kind not in promised

@@ -273,6 +273,9 @@ class Shared:
         self.retries = 0
         self.finalization: Certificate | None = None
         """The newest one known; its block may still be missing."""
+        self.floor = 1
+        """Views below are forgotten, with what was promised there: nothing may be signed there any
+        more. Never above ``finalised_view``."""
         self.rounds: dict[int, Round] = {}
         self.entries: dict[bytes, Entry] = {}
         self.candidates: dict[int, None] = {}

@@ -93,7 +93,7 @@ def clear_way(shared: Shared) -> bool:
     if NULLIFY not in round_.promised:
         return False
     parent, obstacle = find_parent(shared, shared.view)
-    if parent is not None or obstacle <= shared.head.view:
+    if parent is not None or obstacle <= shared.finalised_view:
         return False
     below = shared.round(obstacle)
     promised = below.promised

@@ -21,11 +21,13 @@ from consensus.effects import (
     Request,
     Send,
     StopCertify,
+    Sync,
     VerifyBlock,
 )
 from consensus.events import (
     BlockVerified,
     CertifyFailed,
+    Head,
     Started,
     Synced,
     TimerFired,
@@ -658,6 +660,59 @@ def test_while_ranges_come_no_block_is_executed_verified_or_built() -> None:
     effects = driver._handle(Synced, epoch=driver.core.shared.start, head=None)
 
     assert [certify.block.id for certify in of(effects, Certify)] == [block.id]
+
+
+def syncing_far_behind(views: int) -> tuple[Driver, list[object]]:
+    """Return a member whose head stands still while ``views`` blocks become final elsewhere."""
+    driver = follower()
+    driver.core.shared.syncing = True
+    blocks: list[object] = []
+    for view in range(1, views + 1):
+        parent = blocks[-1] if blocks else None
+        certificate = driver.certificate(NOTARIZE, view - 1, parent.id) if parent else None
+        driver.app.execute(parent) if parent else None
+        blocks.append(driver.block(view, parent=parent, certificate=certificate))
+        driver.receive(driver.proposal(blocks[-1]))
+        driver.learn(NOTARIZE, view, blocks[-1].id)
+        driver.learn(FINALIZE, view, blocks[-1].id)
+    return driver, blocks
+
+
+def test_what_passes_while_ranges_come_is_not_remembered() -> None:
+    driver, _ = syncing_far_behind(200)
+
+    shared = driver.core.shared
+    assert shared.view == 201 and shared.head.view == 0
+    assert max(len(shared.rounds), len(shared.entries), len(shared.candidates)) <= 23
+
+
+def test_nothing_is_signed_in_a_view_that_was_forgotten() -> None:
+    driver, _ = syncing_far_behind(60)
+    driver._handle(Synced, epoch=driver.core.shared.start, head=None)
+    votes = driver.votes_sent()
+
+    driver.fire(Timer.LEADER)
+    driver.durable()
+
+    assert driver.votes_sent() == [*votes, (NULLIFY, 61)]
+
+
+def test_a_block_of_a_view_that_was_forgotten_is_taken_when_it_was_asked_for() -> None:
+    driver, blocks = syncing_far_behind(60)
+    effects = driver._handle(Synced, epoch=driver.core.shared.start, head=None)
+    assert of(effects, Sync)
+    finalization = driver.certificate(FINALIZE, 35, blocks[34].id)
+    head = Head(header=blocks[34].header, finalization=finalization, has_transactions=False)
+
+    effects = driver._handle(Synced, epoch=driver.core.shared.start, head=head)
+
+    for missing in reversed(blocks[35:39]):
+        assert BlockRequest(missing.id) in [e.message for e in of(effects, Request)]
+        effects = driver.receive(BlockAnswer(missing.header, missing.body))
+        assert not of(effects, Blame)
+    final = of(driver.effects, Finalize)[-1]
+    assert [block.id for block in final.blocks] == [block.id for block in blocks[35:]]
+    assert driver.core.shared.head.id == blocks[-1].id
 
 
 # C15: starting
