@@ -201,33 +201,46 @@ class NodeApplication:
             return await loop.run_in_executor(self._disk, work, self.machine)
 
     async def finalise(self, blocks: list[Block], proof: FinalityProof) -> EpochStart | None:
-        """The same without holding up the loop; returns the next epoch if one begins (C11)."""
-        loop = asyncio.get_running_loop()
-        for block, its_proof in _with_proofs(blocks, proof):
-            candidate = self._candidate(block)
-            async with self._head_moves:
-                batch = await run_steps(self._batch(candidate, its_proof))
-                await loop.run_in_executor(self._disk, self.machine.write, batch)
-                executed = await run_steps(self.machine.adopt(block.id))
-            self._adopted(block, candidate.transactions, executed)
+        """The same without holding up the loop; returns the next epoch if one begins (C11).
+
+        One sync for all but the last block, which is written alone: then its state can be proved.
+        """
+        pairs = _with_proofs(blocks, proof)
+        for group in (pairs[:-1], pairs[-1:]):
+            if group:
+                await self._finalise(group)
         last = blocks[-1].header
         if last.height % self.machine.params.epoch_length == 0:
             return self.epoch_start(last.epoch + 1)
         return None
+
+    async def _finalise(self, pairs: list[tuple[Block, FinalityProof]]) -> None:
+        async with self._head_moves:
+            batch = await run_steps(self._batch(self._candidate(pairs[0][0]), pairs[0][1]))
+            for block, its_proof in pairs[1:]:
+                batch = await run_steps(self._batch(self._candidate(block), its_proof, batch))
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._disk, self.machine.write, batch)
+            for block, _ in pairs:
+                transactions = self._candidate(block).transactions
+                executed = await run_steps(self.machine.adopt(block.id))
+                self._adopted(block, transactions, executed)
 
     def _candidate(self, block: Block) -> Candidate:
         candidate = self.machine.candidate(block.id)
         assert candidate is not None, "a final block was executed before"
         return candidate
 
-    def _batch(self, candidate: Candidate, proof: FinalityProof) -> Job[Batch]:
+    def _batch(
+        self, candidate: Candidate, proof: FinalityProof, behind: Batch | None = None
+    ) -> Job[Batch]:
         attachments = self._attachments.get(candidate.block.id, [])
         blobs = [
             (blob.hash, attachment.salt + attachment.data)
             for tx, given in zip(candidate.transactions, attachments, strict=False)
             for blob, attachment in zip(dict.fromkeys(tx.blobs), given, strict=True)
         ]
-        return self.machine.commit_batch(candidate.block.id, proof, blobs)
+        return self.machine.commit_batch(candidate.block.id, proof, blobs, behind=behind)
 
     def _adopted(self, block: Block, transactions: list[Transaction], executed: Executed) -> None:
         self._attachments = {

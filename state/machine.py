@@ -66,6 +66,8 @@ class StateMachine:
         # header names. ``_before_head`` reads the store as it was then.
         self._before_head: Callable[[bytes], bytes | None] | None = None
         self._before_write: Callable[[bytes], bytes | None] | None = None
+        self._in_batch: list[bytes] = []
+        # Blocks of the batch made last, ascending.
         self.head = open_database(store, genesis, self.executor)
         self._state = FinalisedState(store)
         self._tree = Tree.build(self._state.load())
@@ -274,21 +276,25 @@ class StateMachine:
     # --- finality -----------------------------------------------------------------------------
 
     def commit_batch(
-        self, block_id: bytes, proof: FinalityProof, blobs: Iterable[tuple[bytes, bytes]] = ()
+        self,
+        block_id: bytes,
+        proof: FinalityProof,
+        blobs: Iterable[tuple[bytes, bytes]] = (),
+        *,
+        behind: Batch | None = None,
     ) -> Job[Batch]:
         """Make the one batch that makes an executed child of the head final.
 
         State, block, proof, receipts, indexes, blobs and the new head stand in it together, so
-        there is never half a height on disk.
+        there is never half a height on disk. ``behind`` is the batch made last, for the parent:
+        then this block goes into it too, and one sync makes both durable.
         """
         candidate = self._candidates[block_id]
         executed, tip = candidate.executed, candidate.tip
-        if (
-            executed is None
-            or tip is None
-            or candidate.block.header.parent_id != (self.head.block_id)
-        ):
+        below = self.head.block_id if behind is None else self._in_batch[-1]
+        if executed is None or tip is None or candidate.block.header.parent_id != below:
             raise Misuse("only an executed child of the head can be committed")
+        self._in_batch = [block_id] if behind is None else [*self._in_batch, block_id]
         rows = chain(
             ((layout.STATE + key, value) for key, value in candidate.overlay.writes.items()),
             _history_rows(candidate.block, proof, executed, tip.height),
@@ -299,19 +305,25 @@ class StateMachine:
             ((layout.BLOB + digest, content) for digest, content in blobs),
             [(layout.META_HEAD, encode(head_row(tip)))],
         )  # fmt: skip
-        batch = self.store.batch(sync=True)
+        batch = self.store.batch(sync=True) if behind is None else behind
         while batch.add(islice(rows, STEP_ROWS)) == STEP_ROWS:
             yield
         return batch
 
     def write(self, batch: Batch) -> None:
-        """Write a batch of ``commit_batch``, durably; in a thread, where it stays in C."""
-        self._before_write = self.store.snapshot()
+        """Write the batch made last, durably; in a thread, where it stays in C.
+
+        Nothing can be proved under a head that was written together with others: the store was
+        never as it was just before it.
+        """
+        is_one_block = len(self._in_batch) == 1
+        self._before_write = self.store.snapshot() if is_one_block else None
         batch.write()
 
     def adopt(self, block_id: bytes) -> Job[Executed]:
         """Make a block whose batch is written the head; drop what can no longer be final.
 
+        The blocks of one batch are adopted one by one, ascending.
         All of that happens before the first yield; what follows is the rest of the tree's merge,
         during which the tree already reads as merged. Run it to its end before the next.
         """

@@ -15,7 +15,7 @@ from chain.codec import encode_amount
 from chain.crypto import SigningKey
 from chain.errors import Corruption, Misuse, Rejected
 from chain.finality import FinalityProof
-from chain.genesis import GenesisModule
+from chain.genesis import Genesis, GenesisModule
 from chain.ids import address_of
 from chain.state_proof import verify_state_proof
 from chain.transaction import ENVELOPE
@@ -46,10 +46,12 @@ START_MS = 1_700_000_000_000
 class World:
     """A machine over memory, and words for making blocks."""
 
-    def __init__(self, registry: Registry = REGISTRY, **params: Any) -> None:
+    def __init__(
+        self, registry: Registry = REGISTRY, genesis: Genesis | None = None, **params: Any
+    ) -> None:
         changed = msgspec.structs.replace(local_params(dev=False), **params)
         rich = [address_of(KEY.public_key)]
-        self.genesis = new_genesis("test", START_MS, [KEY], rich, changed)
+        self.genesis = genesis or new_genesis("test", START_MS, [KEY], rich, changed)
         self.store = MemoryStore()
         self.machine = StateMachine(self.store, self.genesis, registry)
         self.wallet = Wallet(KEY, self.machine.genesis_hash)
@@ -83,6 +85,15 @@ class World:
         """Authorise and execute a block."""
         self.machine.authorise(block, list(transactions))
         finish(self.machine.execute(block.id))
+
+    def execute_chain(self, length: int) -> list[Block]:
+        """Make and execute blocks above the head, each with a transfer; return them, ascending."""
+        chain: list[Block] = []
+        for _ in range(length):
+            tx = self.transfer()
+            chain.append(self.block(tx, above=chain[-1].id if chain else None))
+            self.execute(chain[-1], tx)
+        return chain
 
     def certificate(self, view: int, block_id: bytes) -> Certificate:
         """Return the finalization that the one validator signs."""
@@ -209,6 +220,38 @@ def test_a_batch_is_made_in_steps_and_only_written_by_write(
     world.machine.write(batch)
     finish(world.machine.adopt(block.id))
     assert check(world.machine, {})["ok"] and world.machine.head.height == 1
+
+
+def test_blocks_of_one_batch_become_final_together() -> None:
+    """One sync for a chain of blocks; the store is what block by block would have made it."""
+    together = World()
+    apart = World(genesis=together.genesis)
+    machine, chain = together.machine, together.execute_chain(3)
+    batch = None
+    for block in chain:
+        batch = finish(machine.commit_batch(block.id, together.proof(block), behind=batch))
+    assert batch is not None and machine.head.height == 0
+
+    machine.write(batch)
+    for block in chain:
+        finish(machine.adopt(block.id))
+    for block in apart.execute_chain(3):
+        apart.machine.commit(block.id, apart.proof(block))
+
+    assert machine.head == apart.machine.head and machine.head.height == 3
+    assert dict(together.store.scan(b"", None)) == dict(apart.store.scan(b"", None))
+    with pytest.raises(Rejected, match="state/NotProvableYet"):
+        machine.prove_before_head(b"")
+    assert check(machine, {})["ok"]
+
+
+def test_a_batch_goes_on_with_a_child_of_its_last_block_only() -> None:
+    world = World()
+    first, _, third = world.execute_chain(3)
+    batch = finish(world.machine.commit_batch(first.id, world.proof(first)))
+
+    with pytest.raises(Misuse):
+        finish(world.machine.commit_batch(third.id, world.proof(third), behind=batch))
 
 
 def test_a_restart_finds_the_same_state_and_refuses_another_network() -> None:
