@@ -14,7 +14,7 @@ from .shared import DONE, Entry, Execution, Round, Shared
 
 def certify(shared: Shared) -> bool:
     """C4: execute Notarized blocks in order, finalize and pass on what is executed."""
-    if not shared.candidates:
+    if not shared.candidates or shared.syncing:
         return False
     progress = False
     for view in sorted(shared.candidates):
@@ -58,7 +58,7 @@ def _begin(shared: Shared, entry: Entry) -> bool:
         if parent_view > shared.head.view:
             want_block(shared, parent_id, shared.leader(parent_view))
         return False
-    if not shared.is_executed(parent_id) or shared.syncing:
+    if not shared.is_executed(parent_id):
         return False
     entry.execution = Execution.RUNNING
     shared.emit(Certify(block))

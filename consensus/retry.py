@@ -78,9 +78,11 @@ def _sync_if_final(shared: Shared, want: Want) -> None:
 
 
 def request_sync(shared: Shared, height: int) -> None:
-    """Ask the host to catch up, unless it is at it."""
+    """Ask the host to catch up, unless it is at it; until then single blocks are of no use."""
     if not shared.syncing:
         shared.syncing = True
+        for key in [key for key in shared.wants if not isinstance(key, int)]:
+            del shared.wants[key]
         shared.emit(Sync(height))
 
 

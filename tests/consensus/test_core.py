@@ -51,6 +51,7 @@ from consensus.messages import (
     ViewRequest,
     VoteMessage,
 )
+from consensus.retry import request_sync
 from consensus.shared import Mode
 from consensus.timers import Timer
 from tests.simulation.application import GENESIS_HASH, GENESIS_TIME_MS, PARAMS
@@ -684,6 +685,20 @@ def test_what_passes_while_ranges_come_is_not_remembered() -> None:
     shared = driver.core.shared
     assert shared.view == 201 and shared.head.view == 0
     assert max(len(shared.rounds), len(shared.entries), len(shared.candidates)) <= 23
+
+
+def test_single_blocks_are_not_asked_for_while_ranges_come() -> None:
+    driver = follower()
+    far = driver.block(30, time_ms=GENESIS_TIME_MS + 1)
+    driver.learn(NOTARIZE, 30, far.id)
+    assert far.id in driver.core.shared.wants
+
+    request_sync(driver.core.shared, 30)
+    driver.learn(NOTARIZE, 31, driver.block(31, salt=1).id)
+
+    assert not any(isinstance(key, bytes) for key in driver.core.shared.wants)
+    driver._handle(Synced, epoch=driver.core.shared.start, head=None)
+    assert far.id in driver.core.shared.wants
 
 
 def test_nothing_is_signed_in_a_view_that_was_forgotten() -> None:
