@@ -356,6 +356,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.phase is Phase.CLOSED:
             return
         self.phase = Phase.CLOSED
+        self._opening = None  # It knows this connection: neither would be freed without the other.
         for name in list(self._timers):
             self._cancel(name)
         if self._writer is not None:
