@@ -55,6 +55,7 @@ class Connection(asyncio.BufferedProtocol):
         self._owner = owner
         self._settings = owner.settings
         self._on_message = owner.handler.on_message
+        self._backlog = owner.backlog
         self._report = owner.report
         self._counters = owner.report.counters
         self._transport: asyncio.Transport | None = None
@@ -91,6 +92,13 @@ class Connection(asyncio.BufferedProtocol):
         holders = [holder for holder in (self._opener, self._writer) if holder is not None]
         return len(self._buffer) + sum(holder.held_bytes for holder in holders)
 
+    @property
+    def burden(self) -> int:
+        """How much waits for a guest, times how long it has read too little; 0 for others."""
+        if self._writer is None or self.link is None or not self.link.is_guest:
+            return 0
+        return self._writer.waiting_bytes * (1 + self._writer.blocked_for_ms)
+
     # --- what the node says -------------------------------------------------------------------
 
     def send(
@@ -115,6 +123,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         if dropped:
             self._note_dropped(channel, dropped)
+        if self._backlog.bytes > self._settings.waiting_bytes_max:
+            self._owner.on_backlog()
 
     def ask(self, request: Channel, answer: Channel, data: bytes) -> tuple[int, Answer]:
         """Send a request; return its id and its answer to be.
@@ -320,6 +330,8 @@ class Connection(asyncio.BufferedProtocol):
     def _accept(self) -> None:
         assert self._writer is not None
         self.link = self._owner.on_claim(self)
+        if self.link.is_guest:
+            self._writer.count_in(self._backlog)
         self.phase = Phase.OPEN
         self._cancel("handshake")
         self.opened_ms = self._writer.spoke_ms = self._now_ms()
@@ -356,6 +368,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.phase is Phase.CLOSED:
             return
         self.phase = Phase.CLOSED
+        self._opening = None  # It knows this connection: neither would be freed without the other.
         for name in list(self._timers):
             self._cancel(name)
         if self._writer is not None:

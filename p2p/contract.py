@@ -11,6 +11,7 @@ from .channels import Channels
 from .handshake import Setup
 from .identity import Remote
 from .peers import Link
+from .queues import Backlog
 from .report import Report
 from .settings import Settings
 
@@ -66,6 +67,8 @@ class Owner(Protocol[C]):
     setup: Setup
     handler: Handler
     report: Report
+    backlog: Backlog
+    """What waits for all guests (see ``Link``) together."""
 
     def on_socket(self, connection: C) -> None:
         """A socket is there; raises ``Rejected`` if it is one too many."""
@@ -85,6 +88,10 @@ class Owner(Protocol[C]):
 
     def on_fault(self, connection: C, fault: PeerFault) -> None:
         """The peer provably broke the protocol; the connection is to be closed."""
+        ...
+
+    def on_backlog(self) -> None:
+        """More waits for all guests than may; some of them are to be closed."""
         ...
 
     def on_closed(self, connection: C, ending: Ending) -> None:

@@ -20,6 +20,7 @@ from .contract import Ending, Handler
 from .handshake import Setup
 from .identity import Identity, Remote
 from .peers import JITTER_MAX, Known, Link, PeerTable
+from .queues import MESSAGE_COST_BYTES, Backlog
 from .report import Counters, Report
 from .settings import Settings
 
@@ -43,6 +44,7 @@ class Network:
         self.setup = Setup(identity, genesis_hash, identity.hello(genesis_hash, settings.address))
         self.handler = handler
         self.report = Report()
+        self.backlog = Backlog()
         self._table = PeerTable(identity.peer_id, settings)
         self._arrivals = Arrivals(settings)
         self._connections: dict[bytes, Connection] = {}
@@ -270,6 +272,7 @@ class Network:
             initiator=peer_id if connection.inbound else own_id,
             address=connection.address,
             inbound=connection.inbound,
+            is_guest=connection.inbound and not self._table.is_named(peer_id),
         )
         replaced = self._connections.get(peer_id)
         if self._table.claim(link, self._now_ms()) and replaced is not None:
@@ -289,6 +292,18 @@ class Network:
         reason = str(fault).removeprefix(f"{fault.code}: ")
         self.ban(connection.peer_id, fault.code, reason)
         connection.close(fault.code, reason, say="p2p/Banned")
+
+    def on_backlog(self) -> None:
+        """See ``Owner``.
+
+        Size alone would be a poor judge: many that each hold a little could have a peer closed
+        that is being sent one large answer and reads it.
+        """
+        bytes_max = self.settings.waiting_bytes_max
+        while self.backlog.bytes > bytes_max:
+            worst = max(self._connections.values(), key=lambda connection: connection.burden)
+            reason = f"{bytes_max} bytes wait for those who called, the most and longest for it"
+            worst.close("p2p/Backlog", reason)
 
     def on_closed(self, connection: Connection, ending: Ending) -> None:
         """See ``Owner``."""
@@ -342,6 +357,8 @@ def _require_fit(channels: Channels, settings: Settings) -> None:
     for row in channels.rows:
         if row.bytes_max > settings.queue_bytes_max:
             raise Misuse(f"p2p.queue_bytes_max is below the cap of channel {row.name}")
+        if row.bytes_max + MESSAGE_COST_BYTES > settings.waiting_bytes_max:
+            raise Misuse(f"p2p.waiting_bytes_max has no room for a message of {row.name}")
         # A peer is not read for as long as its largest message is worth, and the others must not
         # take that for a dead node.
         if row.bytes_max * 1_000 > row.bytes_per_second * settings.idle_ms // 2:

@@ -53,6 +53,8 @@ class Link:
     """The id of the side that called."""
     address: str
     inbound: bool
+    is_guest: bool = False
+    """It called, and node.toml does not name it by id: anybody's key may be there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ class PeerTable:
         link = self.links.get(peer_id)
         if link is not None:
             self._require_better(link, inbound=inbound)
-        elif inbound and not self._is_named(peer_id):
+        elif inbound and not self.is_named(peer_id):
             count = sum(1 for other in self.links.values() if other.inbound)
             if count >= self._settings.inbound_max:
                 raise Rejected("p2p/Full", f"{count} inbound peers are connected")
@@ -176,7 +178,8 @@ class PeerTable:
         if initiator >= link.initiator:
             raise Rejected("p2p/Duplicate", f"connected already, with {link.address}")
 
-    def _is_named(self, peer_id: bytes) -> bool:
+    def is_named(self, peer_id: bytes) -> bool:
+        """Tell whether node.toml names a peer by its id."""
         return any(peer.pinned == peer_id for peer in self.known)
 
     # --- who must stay away -------------------------------------------------------------------

@@ -9,6 +9,9 @@ from chain.errors import Rejected
 
 from .channels import PRIORITIES, Channel, Kind
 
+MESSAGE_COST_BYTES = 128
+"""What a message that waits costs besides its body: a flood of empty ones is not free."""
+
 
 class Outgoing(NamedTuple):
     """One message that waits."""
@@ -16,6 +19,15 @@ class Outgoing(NamedTuple):
     channel: Channel
     request_id: int
     data: bytes
+
+
+class Backlog:
+    """The cost in bytes of all that waits in some queues together."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self) -> None:
+        self.bytes = 0
 
 
 class SendQueue:
@@ -32,6 +44,9 @@ class SendQueue:
         self._queues: tuple[deque[Outgoing], ...] = tuple(deque() for _ in range(PRIORITIES))
         self._messages = [0] * PRIORITIES
         self._bytes = [0] * PRIORITIES
+        self._leaving = 0
+        """Cost of the message that was popped last: it is held until the next one is popped."""
+        self._backlog = Backlog()
 
     def __len__(self) -> int:
         return sum(self._messages)
@@ -40,6 +55,16 @@ class SendQueue:
     def waiting_bytes(self) -> int:
         """Bytes of all bodies that wait."""
         return sum(self._bytes)
+
+    @property
+    def cost(self) -> int:
+        """This queue's part of its backlog."""
+        return sum(self._bytes) + sum(self._messages) * MESSAGE_COST_BYTES + self._leaving
+
+    def count_in(self, backlog: Backlog) -> None:
+        """Count what waits here, now and from now on, in a backlog shared with other queues."""
+        backlog.bytes += self.cost
+        self._backlog = backlog
 
     def put(
         self, channel: Channel, request_id: int, data: bytes, *, after: Channel | None = None
@@ -59,21 +84,27 @@ class SendQueue:
         self._queues[priority].append(Outgoing(channel, request_id, data))
         self._messages[priority] += 1
         self._bytes[priority] += len(data)
+        self._backlog.bytes += len(data) + MESSAGE_COST_BYTES
         return dropped
 
     def pop(self) -> Outgoing | None:
-        """Take the message that goes out next."""
+        """Take the message that goes out next; it counts as waiting until the next call."""
+        self._backlog.bytes -= self._leaving
+        self._leaving = 0
         for queue in self._queues:
             if queue:
                 message = queue.popleft()
                 priority = message.channel.priority
                 self._messages[priority] -= 1
                 self._bytes[priority] -= len(message.data)
+                self._leaving = len(message.data) + MESSAGE_COST_BYTES
                 return message
         return None
 
     def clear(self) -> None:
         """Forget everything."""
+        self._backlog.bytes -= self.cost
+        self._leaving = 0
         for queue in self._queues:
             queue.clear()
         self._messages = [0] * PRIORITIES
@@ -104,6 +135,8 @@ class SendQueue:
             )
         for index in reversed(going):
             del queue[index]
+        freed = self._bytes[priority] - waiting + len(going) * MESSAGE_COST_BYTES
+        self._backlog.bytes -= freed
         self._messages[priority], self._bytes[priority] = messages, waiting
         return len(going)
 

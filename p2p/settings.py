@@ -39,6 +39,8 @@ class Settings:
     """Messages that wait for one peer with one priority."""
     queue_bytes_max: int = 8_388_608
     """Bytes that wait for one peer with one priority; no channel's cap may be above."""
+    waiting_bytes_max: int = 67_108_864
+    """What waits for all peers together that called and that node.toml does not name by id."""
     requests_max: int = 64
     """Requests open with one peer, in each direction."""
     ban_ms: int = 3_600_000

@@ -15,7 +15,7 @@ from .channels import CONTROL, Channel
 from .control import goodbye
 from .frames import Sealer
 from .noise import Cipher
-from .queues import SendQueue
+from .queues import Backlog, SendQueue
 from .report import Counters
 from .settings import Settings
 
@@ -52,8 +52,22 @@ class Writer:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that wait, sealed or not."""
-        return self._transport.get_write_buffer_size() + self._queue.waiting_bytes
+        """Bytes that wait, sealed or not, and what it costs to keep them."""
+        return self._transport.get_write_buffer_size() + self._queue.cost
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What this connection counts for in its backlog."""
+        return self._queue.cost
+
+    @property
+    def blocked_for_ms(self) -> int:
+        """How long the peer has read too little; 0 if it keeps up."""
+        return 0 if self.blocked_ms is None else self._now_ms() - self.blocked_ms
+
+    def count_in(self, backlog: Backlog) -> None:
+        """Count what waits in a backlog shared with other connections."""
+        self._queue.count_in(backlog)
 
     def write_clear(self, data: bytes) -> None:
         """Write bytes of the handshake."""
@@ -89,7 +103,7 @@ class Writer:
 
     def pause(self) -> None:
         """The transport is full."""
-        self.blocked_ms = int(self._loop.time() * 1_000)
+        self.blocked_ms = self._now_ms()
 
     def resume(self) -> None:
         """The transport has room again."""
@@ -101,6 +115,7 @@ class Writer:
         self._ended = True
         self._queue.clear()
         sealer, transport = self._sealer, self._transport
+        self._sealer = None  # A large message may be under way: it is not kept for a lost cause.
         if self.blocked_ms is not None or (sealer is not None and sealer.unfinished):
             transport.abort()
             return
@@ -130,7 +145,7 @@ class Writer:
         if not pieces:
             return
         self._counters.bytes_sent += size
-        self.spoke_ms = int(self._loop.time() * 1_000)
+        self.spoke_ms = self._now_ms()
         self._transport.write(b"".join(pieces))
         if size >= BATCH_BYTES:
             self._schedule_flush()
@@ -146,6 +161,9 @@ class Writer:
         number = message.channel.number
         self._counters.sent[number] += 1
         return sealer.start(number, message.request_id, message.data)
+
+    def _now_ms(self) -> int:
+        return int(self._loop.time() * 1_000)
 
 
 def _limit_unsent(transport: asyncio.Transport) -> None:

@@ -11,12 +11,14 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import count
 
 import pytest
 
-from chain.codec import encode_amount
+from chain.codec import encode, encode_amount
 from chain.crypto import SigningKey
 from chain.ids import address_of
+from chain.record import NO_FACETS
 from colophon.client import Client
 from colophon.flows import RpcFailed
 from colophon.network.channels import (
@@ -41,6 +43,7 @@ from consensus.messages import (
 )
 from p2p.channels import Channels
 from p2p.frames import HEADER
+from state.modules.anchor.messages import RecordInteraction
 from state.modules.bank import Send
 from tests.functional.lies import (
     CONSENSUS_LIES,
@@ -55,8 +58,11 @@ from tests.functional.stranger import Stranger
 from tests.functional.traffic import MAX_FEE, account, rich
 from tests.p2p.world import Puppet
 
-FLOODERS = 40
+FLOODERS = 41
 """Accounts that send more than the pools take; the clients come before them."""
+DEAF = 40
+"""Strangers that read nothing: with a range in its queue and one under way, each would cost the
+node 8 MiB."""
 POOL_MAX = 200
 """What a pool takes in these tests: the default would take a long flood to fill."""
 
@@ -87,6 +93,11 @@ class Raw:
         host, port = self.puppet.writer.get_extra_info("sockname")
         return f"{host}:{port}"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody is known to have closed it."""
+        return not self.puppet.writer.is_closing()
+
     def write(self, data: bytes) -> None:
         """Send bytes as they are."""
         self.siege.loop.do(self.puppet.writer.write, data)
@@ -103,11 +114,20 @@ class Raw:
 
 
 @contextmanager
-def raw(siege: Siege, index: int, name: str, *, genesis_hash: bytes | None = None) -> Iterator[Raw]:
-    """Connect with a node and say nothing yet."""
+def raw(
+    siege: Siege,
+    index: int,
+    name: str,
+    *,
+    genesis_hash: bytes | None = None,
+    host: str = "127.0.0.1",
+) -> Iterator[Raw]:
+    """Connect with a node, from ``host``, and say nothing yet."""
 
     async def connect() -> Puppet:
-        reader, writer = await asyncio.open_connection("127.0.0.1", siege.port(index))
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", siege.port(index), local_addr=(host, 0)
+        )
         return Puppet(reader, writer, name, genesis_hash or siege.genesis.hash())
 
     puppet = siege.loop.run(connect())
@@ -276,6 +296,48 @@ def test_a_flood_of_questions_slows_only_who_asks(besieged: Siege) -> None:
         besieged.says_once(0, "peer_slowed", peer.id.hex(), f"channel={CONSENSUS}")
         besieged.goes_on()
         besieged.require_welcome(peer, 0)
+
+
+def test_many_that_ask_for_megabytes_and_read_nothing(besieged: Siege) -> None:
+    asked = Channels(channel_table(besieged.genesis.params)).named(RANGES_ASKED)
+    question = encode(RangeRequest(fill_blocks(besieged), 100))
+    with ExitStack() as present:
+        deaf = []
+        for n in range(DEAF):
+            peer = raw(besieged, 3, f"deaf {n}", host=f"127.0.0.{2 + n % 4}")
+            deaf.append(present.enter_context(peer))
+            deaf[-1].shake_hands()
+            besieged.loop.do(deaf[-1].puppet.deaf)
+        request_ids = count(1)
+
+        def pressed() -> bool:
+            request_id = next(request_ids)
+            for peer in deaf:
+                if peer.is_open:
+                    besieged.loop.do(peer.puppet.say, asked, question, request_id)
+            besieged.require_modest(3)
+            return len(besieged.lines(3, "peer_gone", "code=p2p/Backlog")) >= DEAF // 2
+
+        wait_for(pressed, "strangers that are closed")
+        besieged.goes_on()
+    for peer in deaf:
+        besieged.says_once(3, "peer_gone", peer.puppet.id.hex())
+        assert not besieged.lines(3, "peer_banned", peer.puppet.id.hex())
+    besieged.goes_on()
+
+
+def fill_blocks(besieged: Siege) -> int:
+    """Let 4 MiB of transactions become final, as much as a range has; return where they begin."""
+    wallet = Wallet(account(CLIENTS + 40), besieged.genesis.hash())
+    record = RecordInteraction(bytes(32), 1, NO_FACETS, [bytes([n]) * 32 for n in range(64)])
+    draft = Draft(messages=[record] * 28)
+    with besieged.network.client(0) as client:
+        begin = int(client.call("chain.status")["height"])
+        for seq in range(80):
+            envelope = wallet.sign(draft, seq=seq, base_fee=0, max_fee=MAX_FEE).envelope
+            last = seq % 16 == 15
+            client.call("tx.submit_and_wait" if last else "tx.submit", tx="0x" + envelope.hex())
+    return begin
 
 
 def test_forged_and_foreign_transactions_convict_who_relays_them(besieged: Siege) -> None:

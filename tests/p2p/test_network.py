@@ -171,6 +171,7 @@ def test_what_cannot_be_sent_is_a_bug_of_the_caller() -> None:
     ("rows", "settings"),
     [
         ((GOSSIP,), {"queue_bytes_max": GOSSIP.bytes_max - 1}),
+        ((GOSSIP,), {"waiting_bytes_max": GOSSIP.bytes_max}),
         ((replace(GOSSIP, bytes_per_second=1_000),), {}),
     ],
 )

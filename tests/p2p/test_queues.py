@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chain.errors import Rejected
 from p2p.channels import Channel
-from p2p.queues import SendQueue
+from p2p.queues import MESSAGE_COST_BYTES, Backlog, SendQueue
 
 from .world import GOSSIP, QUESTION, REPLY, VOTES
 
@@ -131,6 +131,21 @@ def test_a_queue_of_questions_refuses_and_changes_nothing() -> None:
     assert len(queue) == 2
 
 
+def test_what_was_taken_counts_until_the_next_is() -> None:
+    queue, backlog = SendQueue(messages_max=10, bytes_max=100), Backlog()
+    queue.put(GOSSIP, 0, b"1" * 10)
+    queue.count_in(backlog)
+    queue.put(VOTES, 0, b"")
+    assert backlog.bytes == 10 + 2 * MESSAGE_COST_BYTES
+
+    queue.pop()
+    assert backlog.bytes == 10 + 2 * MESSAGE_COST_BYTES
+    queue.pop()
+    assert backlog.bytes == 10 + MESSAGE_COST_BYTES
+    assert queue.pop() is None
+    assert backlog.bytes == 0 == queue.cost
+
+
 STEP = st.one_of(
     st.none(),
     st.tuples(st.sampled_from(CHANNELS), st.integers(0, 30), st.one_of(st.none(), st.just(GOSSIP))),
@@ -163,3 +178,34 @@ def test_every_history_is_bounded_and_in_order(
     for channel in CHANNELS:
         numbers = [number for row, number in sent if row is channel]
         assert numbers == sorted(numbers)
+
+
+@given(
+    steps=st.lists(st.tuples(st.integers(0, 2), STEP | st.just("clear")), max_size=80),
+)
+def test_a_backlog_is_the_sum_of_its_queues_in_every_history(
+    steps: list[tuple[int, tuple[Channel, int, Channel | None] | str | None]],
+) -> None:
+    backlog = Backlog()
+    queues = [SendQueue(messages_max=5, bytes_max=60) for _ in range(3)]
+    for queue in queues:
+        queue.count_in(backlog)
+
+    for number, step in steps:
+        queue = queues[number]
+        if step is None:
+            queue.pop()
+        elif isinstance(step, str):
+            queue.clear()
+        else:
+            channel, size, after = step
+            try:
+                queue.put(channel, 1, bytes(size), after=after)
+            except Rejected as refusal:
+                assert refusal.code == "p2p/QueueFull"
+        assert backlog.bytes == sum(queue.cost for queue in queues)
+        assert queue.cost >= queue.waiting_bytes + len(queue) * MESSAGE_COST_BYTES
+
+    for queue in queues:
+        drained(queue)
+    assert backlog.bytes == 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from weakref import ref
+
 import pytest
 
 from p2p.channels import Channel
@@ -68,6 +71,31 @@ def test_a_half_open_connection() -> None:
         assert node.network._arrivals.handshaking == 0
 
     run(play)
+
+
+@pytest.mark.parametrize("sent", [b"", bytes(1_000)], ids=["nothing", "garbage"])
+def test_a_handshake_that_fails_leaves_nothing_behind(sent: bytes) -> None:
+    """The node's collector of cycles comes seldom: memory must not wait for it."""
+
+    async def play(world: World) -> None:
+        node = await world.node("node", handshake_ms=20)
+        puppet = await world.puppet(node)
+        await puppet.heard_greeting()
+        (connection,) = (ref(one) for one in node.network._sockets)
+
+        puppet.writer.write(sent)
+
+        await puppet.end()
+        await world.until(lambda: world.said("peer_refused"))
+        while node.network._sockets:
+            await world.turn()
+        assert connection() is None
+
+    gc.disable()
+    try:
+        run(play)
+    finally:
+        gc.enable()
 
 
 def test_a_handshake_one_byte_at_a_time() -> None:

@@ -62,6 +62,7 @@ class Node:
         self.port = 0
         self.reply = lambda data: data[::-1]
         self.broken = False
+        self.when_gone: Callable[[], None] = lambda: None
         self._world = world
         self.id = peer_id(name)
         self.network = Network(identity=Identity(key(name)), handler=self, **network_args)
@@ -76,6 +77,7 @@ class Node:
 
     def on_gone(self, peer: bytes, code: str) -> None:
         self._note("gone", peer, code)
+        self.when_gone()
 
     def on_message(self, peer: bytes, channel: str, data: bytes) -> None:
         self._note("message", peer, channel, data)
