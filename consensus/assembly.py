@@ -39,6 +39,7 @@ class Assembly:
         self.units_left = units_max
         self.bytes_left = bytes_max
         self._misfits = 0
+        self._is_empty = True
         # The running number breaks ties by arrival order and keeps transactions uncompared.
         heads = enumerate(pool.heads(following, time_ms))
         self._heap = [(-tx.rank, order, tx) for order, tx in heads]
@@ -49,7 +50,8 @@ class Assembly:
         """Return the best transaction that fits, None when the block is full or the pool empty."""
         while self._heap and self._misfits < MISFITS_MAX:
             _, _, tx = heapq.heappop(self._heap)
-            if tx.units <= self.units_left and tx.size <= self.bytes_left:
+            # A slow node's blocks may be smaller than what one transaction may have.
+            if (self._is_empty or tx.units <= self.units_left) and tx.size <= self.bytes_left:
                 return tx
             self._misfits += 1
         return None
@@ -59,6 +61,7 @@ class Assembly:
         self.units_left -= tx.units
         self.bytes_left -= tx.size
         self._misfits = 0
+        self._is_empty = False
         successor = self._pool.next_of((tx.sender, tx.lane), tx.seq + 1, self._time_ms)
         if successor is not None:
             self._offer(successor)

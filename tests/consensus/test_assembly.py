@@ -12,7 +12,7 @@ from consensus.assembly import (
 )
 from consensus.mempool import Mempool, Waiting
 
-from .pooling import BOB, PARAMS, Ledger, waiting
+from .pooling import BOB, PARAMS, SPONSOR, Ledger, waiting
 
 
 def pool_of(*transactions: Waiting) -> Mempool:
@@ -53,8 +53,17 @@ def test_units_and_bytes_bound_a_block() -> None:
     pool = pool_of(waiting(0, tip=9, units=80), waiting(0, sender=BOB, tip=1, units=30))
 
     assert [tx.units for tx in choose(pool, units_max=100)] == [80]
-    assert [tx.units for tx in choose(pool, units_max=50)] == [30]
+    pool.add(waiting(0, sender=SPONSOR, units=15), 0, 0)
+    assert [tx.units for tx in choose(pool, units_max=100)] == [80, 15]
     assert choose(pool, bytes_max=10) == []
+
+
+def test_a_transaction_larger_than_a_slow_leaders_blocks_has_one_for_itself() -> None:
+    large, small = waiting(0, tip=900, units=50_000, max_fee=60_000), waiting(0, sender=BOB, tip=1)
+    pool = pool_of(large, small)
+
+    assert choose(pool, units_max=25_000) == [large]
+    assert choose(pool_of(small, large), units_max=60_000) == [large, small]
 
 
 def test_a_leader_proposes_what_it_lately_executed_in_a_tenth_of_a_second() -> None:
