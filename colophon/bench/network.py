@@ -2,9 +2,10 @@
 
 Transactions of distinct accounts are signed beforehand and sent a hundred a request to all nodes.
 Measured on a network of its own for each kind of message: what becomes final per second while
-the nodes take all they can; what happens when twice that is offered; how long one transaction
-takes at four fifths of it; and how long no block comes when a validator is killed. V is measured
-before and after, with the network at rest.
+the nodes take all they can, before and after twice that is offered, so that the two can be
+compared whatever the machine does meanwhile; how long one transaction takes at four fifths of it;
+and how long no block comes when a validator is killed. V is measured before and after, with the
+network at rest.
 """
 
 from __future__ import annotations
@@ -114,6 +115,8 @@ class Found:
     """What was measured for one kind of message."""
 
     saturated: Span
+    saturated_again: Span
+    """After the overload."""
     paced_ms: list[float]
     overloaded: Span
     overload: Tally
@@ -124,6 +127,7 @@ class Found:
         """Return the report's rows; the reference of rates is V/4."""
         saturated, overloaded = self.saturated, self.overloaded
         share = v / VALIDATORS
+        around = (saturated.per_second + self.saturated_again.per_second) / 2
         paced = sorted(self.paced_ms)
         busy = self.overload.busy
         other = sum(self.overload.refused.values()) - busy
@@ -138,8 +142,12 @@ class Found:
             _row(f"{name} generator's", saturated.generator_cpu, "cores", "", 0.0),
             _row(f"{name} at 80 %: p50", _middle(paced), "ms", "1 000 ms",
                  _middle(paced) / 1_000),
-            _row(f"{name} at 200 %", overloaded.per_second, "tx/s", "saturated",
-                 overloaded.per_second / saturated.per_second),
+            _row(f"{name} at 200 %", overloaded.per_second, "tx/s", "around it",
+                 overloaded.per_second / around),
+            _row(f"{name} after it", self.saturated_again.per_second, "tx/s", "before",
+                 self.saturated_again.per_second / saturated.per_second),
+            _row(f"{name} at 200 %: nodes'", overloaded.node_cpu, "cores", "", 0.0),
+            _row(f"{name} at 200 %: generator's", overloaded.generator_cpu, "cores", "", 0.0),
             _row(f"{name} at 200 %: interval max", max(overloaded.intervals_ms), "ms",
                  "1 000 ms", max(overloaded.intervals_ms) / 1_000),
             _row(f"{name} at 200 %: told busy", busy, "tx", "answered", busy / max(answered, 1)),
@@ -172,21 +180,26 @@ class _Bench:
             self._genesis_hash = bytes.fromhex((await client.call("chain.genesis"))["hash"][2:])
             load = Load(self._name, self._genesis_hash, self._senders, VALIDATORS)
             expected = EXPECTED * self._v / VALIDATORS
-            self._prepare(load, POOL + int(expected * (2 * seconds + 3 * WARM_S)))
-            self._progress(f"{self._name}: saturating for {seconds:.0f} s")
-            sender = Sender(self._urls, load)
-            saturating = sender.saturate(FILL_S + seconds, LINES)
-            saturated = await self._while_busy(client, sender, saturating, seconds)
+            self._prepare(load, POOL + int(expected * (2.5 * seconds + 5 * WARM_S)))
+            saturated = await self._saturate(client, load, seconds)
             offered = OVERLOAD * saturated.per_second
             self._progress(f"{self._name}: offering {offered:.0f} a second")
             sender = Sender(self._urls, load)
             offering = sender.offer(FILL_S + seconds, offered)
             overloaded = await self._while_busy(client, sender, offering, seconds / 2)
+            again = await self._saturate(client, load, seconds / 2)
             memory = [_memory_mib(pid) for pid in self._pids]
             await self._drained(client)
             paced_ms = await self._pace(client, PACED * saturated.per_second, seconds / 2)
             bereaved = await self._bereave(client, saturated.per_second / 2)
-        return Found(saturated, paced_ms, overloaded, sender.tally, memory, bereaved)
+        return Found(saturated, again, paced_ms, overloaded, sender.tally, memory, bereaved)
+
+    async def _saturate(self, client: AsyncClient, load: Load, seconds: float) -> Span:
+        """Return what happens while the nodes take all they can."""
+        self._progress(f"{self._name}: saturating for {seconds:.0f} s")
+        sender = Sender(self._urls, load)
+        saturating = sender.saturate(FILL_S + seconds, LINES)
+        return await self._while_busy(client, sender, saturating, seconds)
 
     async def _while_busy(
         self, client: AsyncClient, sender: Sender, load: Coroutine[Any, Any, None], seconds: float
