@@ -16,7 +16,8 @@ from . import speed
 from .application import PARAMS
 from .cluster import Cluster
 from .node import Delays
-from .profiles import PROFILES, run
+from .profiles import PROFILES
+from .run import run
 
 SEEDS = 8
 LONG_SEEDS = 400
