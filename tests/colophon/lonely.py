@@ -33,9 +33,9 @@ from consensus import events as ev
 from consensus.core import Core
 from consensus.guard import check_guard
 from consensus.journal import VoteRecord
-from consensus.mempool import Waiting
 from consensus.shared import Settings
 from consensus.timers import Timer
+from consensus.waiting import Waiting
 from state.families import REGISTRY
 from state.machine import StateMachine
 from state.modules.bank import Send
