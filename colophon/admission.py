@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from chain.errors import Rejected
 from chain.transaction import ENVELOPE, Envelope, check_attachments, transaction_id
-from consensus.mempool import Waiting
+from consensus.waiting import Waiting
 from state.machine import StateMachine
 from state.modules.account import require_keys
 from state.registry import Transaction

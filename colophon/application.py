@@ -20,7 +20,7 @@ from chain.header import KIND_FILLER, epoch_of
 from chain.transaction import ENVELOPE, Attachment, check_attachments
 from consensus.assembly import Assembly, ExecutionRate
 from consensus.events import EpochStart, Head
-from consensus.mempool import Lane
+from consensus.waiting import Lane
 from state.candidate import Candidate
 from state.executor import Executed
 from state.machine import StateMachine

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from chain.block import Block
 from chain.errors import Rejected
-from consensus.mempool import Mempool, Used, Waiting
+from consensus.mempool import Mempool
+from consensus.waiting import Used, Waiting
 from state.machine import StateMachine
 from state.registry import Transaction
 

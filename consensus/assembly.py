@@ -6,7 +6,8 @@ import heapq
 
 from chain.params import Params
 
-from .mempool import Lane, Mempool, Waiting
+from .mempool import Mempool
+from .waiting import Lane, Waiting
 
 MISFITS_MAX = 32
 """Transactions in a row that do not fit before a block counts as full."""

@@ -24,13 +24,13 @@ from chain.transaction import ENVELOPE, TX_BYTES_MAX, Envelope, SignedBody, tran
 
 from .effects import Blame
 from .events import Peer
-from .mempool import Waiting
 from .messages import (
     SHORT_IDS_MAX,
     CompactProposal,
     ProposalMessage,
     TransactionsRequest,
 )
+from .waiting import Waiting
 
 SHORT_ID_BYTES = 8
 CLAIMS_MAX = 2 * SHORT_IDS_MAX

@@ -36,6 +36,7 @@ from .events import (
     TimerFired,
     TransactionsAvailable,
 )
+from .hearing import Hearing
 from .messages import (
     BlockAnswer,
     BlockRequest,
@@ -183,6 +184,8 @@ class Core:
                     vote = message.vote
                     if self._is_current(peer, message, vote.epoch, vote.view):
                         learning.on_vote(shared, peer, vote)
+                    else:
+                        learning.on_late_vote(shared, vote)
                 case CertificateMessage():
                     certificate = message.certificate
                     if self._is_current(peer, message, certificate.epoch, certificate.view):
@@ -241,7 +244,8 @@ class Core:
         shared = self._shared
         if event.epoch.epoch != shared.epoch + 1:
             raise Misuse(f"epoch {event.epoch.epoch} cannot follow epoch {shared.epoch}")
-        finalising.open_epoch(shared, event.epoch, None)
+        hearing = views.hearing_after(shared, event.epoch.committee)
+        finalising.open_epoch(shared, event.epoch, None, hearing)
         startup.on_epoch_opened(shared, synced=False)
         self._replay_early()
 
@@ -250,7 +254,7 @@ class Core:
         shared.syncing = False
         start, head = event.epoch, event.head
         if start.epoch > shared.epoch:
-            finalising.open_epoch(shared, start, head)
+            finalising.open_epoch(shared, start, head, Hearing(start.committee))
             startup.on_epoch_opened(shared, synced=True)
             self._replay_early()
         elif head is not None and start.epoch == shared.epoch and shared.end_proof is None:

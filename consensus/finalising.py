@@ -9,6 +9,7 @@ from chain.header import KIND_BLOCK, Header
 
 from .effects import Finalize, Forget, Stop
 from .events import EpochStart, Head, Peer
+from .hearing import Hearing
 from .journal import FinalisedRecord
 from .learning import learn_certificate
 from .retry import request_sync, want_block
@@ -160,9 +161,9 @@ def on_epoch_ended(shared: Shared, peer: Peer, proof: FinalityProof) -> None:
         request_sync(shared, proof.target.height)
 
 
-def open_epoch(shared: Shared, start: EpochStart, head: Head | None) -> None:
+def open_epoch(shared: Shared, start: EpochStart, head: Head | None, hearing: Hearing) -> None:
     """Begin an epoch, at its base or at a block of it that the store has (C11, C15, C18)."""
-    shared.open_epoch(start)
+    shared.open_epoch(start, hearing)
     if head is not None:
         move_to(shared, head)
 

@@ -117,12 +117,19 @@ def on_vote(shared: Shared, peer: Peer, vote: Vote) -> None:
         shared.emit(Blame(peer, refusal.code, refusal.message))
 
 
+def on_late_vote(shared: Shared, vote: Vote) -> None:
+    """Note who sent a vote of an epoch that is just over: it is not silent (C6)."""
+    if vote.epoch == shared.epoch and vote.signer < len(shared.committee):
+        shared.hearing.hear(vote.signer, vote.view)
+    elif vote.epoch == shared.epoch - 1:
+        shared.hearing.hear_late(vote.signer, vote.view)
+
+
 def count_vote(shared: Shared, vote: Vote) -> None:
     """Verify and count a vote; announce the certificate it completes, report what it proves."""
     round_ = shared.round(vote.view)
     certificate, evidence = round_.book.add(vote)
-    if vote.view > shared.heard[vote.signer]:
-        shared.heard[vote.signer] = vote.view
+    shared.hearing.hear(vote.signer, vote.view)
     if vote.kind == NULLIFY:
         shared.changed = True  # It may be the leader's (C6).
     if evidence is not None:

@@ -7,14 +7,15 @@ finalised state. It never decides what is valid, only what is worth keeping.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from chain.application import PoolView
 from chain.errors import Rejected
-from chain.fees import base_part
 from chain.params import Params
+
+from .departures import Departures
+from .waiting import Kept, Lane, Used, Waiting
 
 SEQ_WINDOW = 64
 """A lane's pending sequence numbers lie in [next, next + 64): nobody parks more."""
@@ -30,70 +31,9 @@ BYTES_MAX = 64 * 1024 * 1024
 PARKED_PART = 2
 """Above a half of its bounds a pool takes nothing that has to wait for an earlier transaction: what
 no block can take must never keep out what blocks could."""
-RANK_SHIFT = 64
-"""Ranks are tip per unit in 2^-64 ncolo: integers that compare like the fractions."""
 
 FULL = "the pool is full of better paying transactions"
 PARKED = "the pool is half full: a transaction may not wait for an earlier one of its lane"
-
-Lane = tuple[bytes, int]
-"""Sender and lane number."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
-    """What the pool sees of a transaction; its signatures have been verified."""
-
-    id: bytes
-    raw: bytes
-    """The envelope, as it is relayed."""
-    sender: bytes
-    sponsor: bytes | None
-    lane: int
-    seq: int
-    units: int
-    max_fee: int
-    tip: int
-    valid_until: int
-
-    @property
-    def size(self) -> int:
-        """Bytes it counts for, attachments included."""
-        return len(self.raw)
-
-    @property
-    def payer(self) -> bytes:
-        """Who pays its fee."""
-        return self.sender if self.sponsor is None else self.sponsor
-
-    @property
-    def rank(self) -> int:
-        """Tip per unit; more is better."""
-        return (self.tip << RANK_SHIFT) // max(self.units, 1)
-
-    def fee_at(self, base_fee: int) -> int:
-        """Return the fee F it would pay (F2)."""
-        return base_part(self.units, base_fee) + self.tip
-
-
-@dataclass(slots=True)
-class _Kept:
-    """A transaction in the pool and its history there."""
-
-    tx: Waiting
-    since_ms: int
-    order: int
-    bad_since_ms: int | None = None
-    aside: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Used:
-    """A place in a lane that a finalised transaction took."""
-
-    sender: bytes
-    lane: int
-    seq: int
 
 
 @dataclass(slots=True)
@@ -102,7 +42,7 @@ class _LaneQueue:
 
     following: int
     """Next sequence number by the finalised state; only commits change it."""
-    by_seq: dict[int, _Kept] = field(default_factory=dict)
+    by_seq: dict[int, Kept] = field(default_factory=dict)
 
 
 class Mempool:
@@ -120,15 +60,12 @@ class Mempool:
         self._floor = params.base_fee_floor
         self._count_max = count_max
         self._bytes_max = bytes_max
-        self._by_id: dict[bytes, _Kept] = {}
+        self._by_id: dict[bytes, Kept] = {}
         self._by_short_id: dict[bytes, list[bytes]] = {}
         self._lanes: dict[Lane, _LaneQueue] = {}
         self._owed: dict[bytes, int] = {}
         """Sum of pending max_fee by payer."""
-        self._worst: list[tuple[int, int, bytes]] = []
-        """Heap of (rank, -order, id); entries of transactions that left are skipped."""
-        self._expiring: list[tuple[int, bytes]] = []
-        """Heap of (valid_until, id), kept as lazily."""
+        self._departures = Departures(self._by_id)
         self._unswept: list[bytes] = []
         """Ids that this round of sweeps has not looked at; the oldest stands last."""
         self._order = 0
@@ -164,10 +101,8 @@ class Mempool:
             return
         self._require_turn(tx, self._view.next_seq(tx.sender, tx.lane))
         if len(self._by_id) >= self._count_max or self.bytes >= self._bytes_max:
-            put_back: list[tuple[int, int, bytes]] = []
-            worst = self._pop_worst(put_back)
-            for entry in put_back:
-                heapq.heappush(self._worst, entry)
+            worst = self._departures.take_worst()
+            self._departures.put_back()
             if worst is None or worst.tx.rank >= tx.rank:
                 raise Rejected("pool/Full", FULL)
 
@@ -255,15 +190,14 @@ class Mempool:
                 wanted=-(-wanted // 10**6),
             )
 
-    def _find_room(self, tx: Waiting, old: _Kept | None) -> list[bytes]:
+    def _find_room(self, tx: Waiting, old: Kept | None) -> list[bytes]:
         """Return the worst transactions that leave for a better one (``pool/Full`` if none)."""
         leaving: dict[bytes, None] = {}
         count = len(self._by_id) - (old is not None)
         size = self.bytes - (0 if old is None else old.tx.size)
-        put_back: list[tuple[int, int, bytes]] = []
         try:
             while count + 1 > self._count_max or size + tx.size > self._bytes_max:
-                worst = self._pop_worst(put_back)
+                worst = self._departures.take_worst()
                 if worst is None or worst.tx.rank >= tx.rank:
                     raise Rejected("pool/Full", FULL)
                 for kept in self._followers(worst.tx):
@@ -275,20 +209,10 @@ class Mempool:
                     count -= 1
                     size -= kept.tx.size
         finally:
-            for entry in put_back:
-                heapq.heappush(self._worst, entry)
+            self._departures.put_back()
         return list(leaving)
 
-    def _pop_worst(self, put_back: list[tuple[int, int, bytes]]) -> _Kept | None:
-        while self._worst:
-            entry = heapq.heappop(self._worst)
-            kept = self._by_id.get(entry[2])
-            if kept is not None:
-                put_back.append(entry)
-                return kept
-        return None
-
-    def _followers(self, tx: Waiting) -> list[_Kept]:
+    def _followers(self, tx: Waiting) -> list[Kept]:
         """Return a transaction and those of its lane that have to wait for it."""
         queue = self._lanes[tx.sender, tx.lane].by_seq
         return [queue[seq] for seq in sorted(queue) if seq >= tx.seq]
@@ -311,8 +235,8 @@ class Mempool:
             if queue is not None:
                 queue.following = max(queue.following, slot.seq + 1)
                 gone += [kept.tx.id for seq, kept in queue.by_seq.items() if seq <= slot.seq]
-        while self._expiring and self._expiring[0][0] < time_ms:
-            gone += self._with_followers(heapq.heappop(self._expiring)[1])
+        for tx_id in self._departures.take_expired(time_ms):
+            gone += self._with_followers(tx_id)
         return self._drop_all(gone)
 
     def sweep(self, now_ms: int) -> list[bytes]:
@@ -357,14 +281,14 @@ class Mempool:
         base_fee = self._view.base_fee()
         for lane, queue in self._lanes.items():
             kept = queue.by_seq.get(following.get(lane, queue.following))
-            if kept is not None and _is_ready(kept, base_fee, time_ms):
+            if kept is not None and kept.is_ready(base_fee, time_ms):
                 yield kept.tx
 
     def next_of(self, lane: Lane, seq: int, time_ms: int) -> Waiting | None:
         """Return a lane's transaction with this sequence number if a block may take it now."""
         queue = self._lanes.get(lane)
         kept = None if queue is None else queue.by_seq.get(seq)
-        if kept is None or not _is_ready(kept, self._view.base_fee(), time_ms):
+        if kept is None or not kept.is_ready(self._view.base_fee(), time_ms):
             return None
         return kept.tx
 
@@ -374,34 +298,20 @@ class Mempool:
 
     # Bookkeeping
 
-    def _in_slot(self, tx: Waiting) -> _Kept | None:
+    def _in_slot(self, tx: Waiting) -> Kept | None:
         queue = self._lanes.get((tx.sender, tx.lane))
         return None if queue is None else queue.by_seq.get(tx.seq)
 
     def _keep(self, tx: Waiting, following: int, now_ms: int) -> None:
         self._order += 1
-        kept = _Kept(tx, now_ms, self._order)
+        kept = Kept(tx, now_ms, self._order)
         self._by_id[tx.id] = kept
         self._by_short_id.setdefault(tx.id[:8], []).append(tx.id)
         lane = self._lanes.setdefault((tx.sender, tx.lane), _LaneQueue(following))
         lane.by_seq[tx.seq] = kept
-        if tx.valid_until:
-            heapq.heappush(self._expiring, (tx.valid_until, tx.id))
         self._owed[tx.payer] = self._owed.get(tx.payer, 0) + tx.max_fee
         self.bytes += tx.size
-        heapq.heappush(self._worst, (tx.rank, -kept.order, tx.id))
-        self._compact_heaps()
-
-    def _compact_heaps(self) -> None:
-        """Rebuild a heap once most of its entries are of transactions that left."""
-        bound = 2 * len(self._by_id) + 64
-        if len(self._worst) > bound:
-            self._worst = [(k.tx.rank, -k.order, tx_id) for tx_id, k in self._by_id.items()]
-            heapq.heapify(self._worst)
-        if len(self._expiring) > bound:
-            kept = [k.tx for k in self._by_id.values() if k.tx.valid_until]
-            self._expiring = [(tx.valid_until, tx.id) for tx in kept]
-            heapq.heapify(self._expiring)
+        self._departures.add(kept)
 
     def _drop_all(self, tx_ids: Iterable[bytes]) -> list[bytes]:
         """Drop those that are still here; return them."""
@@ -424,11 +334,3 @@ class Mempool:
         if not self._owed[tx.payer]:
             del self._owed[tx.payer]
         self.bytes -= tx.size
-
-
-def _is_ready(kept: _Kept, base_fee: int, time_ms: int) -> bool:
-    """Tell whether a block of this time and base fee may take a transaction."""
-    tx = kept.tx
-    if kept.aside or 0 < tx.valid_until < time_ms:
-        return False
-    return tx.max_fee >= tx.fee_at(base_fee)

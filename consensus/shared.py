@@ -23,6 +23,7 @@ from chain.vote import NULLIFY, Verifier, Vote
 
 from .effects import CancelTimer, Effect, Persist, SetTimer
 from .events import EpochStart, Peer
+from .hearing import Hearing
 from .journal import JournalRecord
 from .messages import BlockRequest, Message, ViewRequest
 from .timers import ANSWER_INTERVAL_MS, Limiter, Pace, Timer
@@ -33,9 +34,6 @@ VIEWS_KEPT = 20
 VIEWS_AHEAD_MIN = 20
 """Votes are taken for views up to max(20, 2n) above mine: whoever is further is behind a
 certificate that I will be sent."""
-SILENT_VIEWS = 10
-"""Who has signed in none of so many views, while a quorum has, is not waited for (C6). A member
-whose votes come late still votes; a dead one costs a time-out in its first turns only."""
 PROPOSALS_AHEAD = 8
 """Proposals are kept for so many views above mine; a body may have a megabyte."""
 DEPTH_MAX = 8
@@ -238,8 +236,9 @@ class Shared:
         self._gated: list[Effect] = []
         self._trailing: list[JournalRecord] = []
 
-    def open_epoch(self, start: EpochStart) -> None:
-        """Forget the epoch before and begin this one at view 0."""
+    def open_epoch(self, start: EpochStart, hearing: Hearing) -> None:
+        """Forget the epoch before and begin this one at view 0, with what is known of silence."""
+        self.hearing = hearing
         self.start = start
         self.epoch = start.epoch
         self.committee: Committee = start.committee
@@ -261,11 +260,6 @@ class Shared:
         self.view = 0
         self.open_view = 1
         """The view that certificates let this node enter."""
-        self.watched_since = 0
-        """The view in which this node began to watch who signs: it entered no view just before."""
-        self.heard = [0] * len(start.committee)
-        """By member: the newest view of a vote in its name. One that came after its certificate is
-        not verified; so at worst a dead member is waited for."""
         self.entered_ms = 0
         self.parent_seen_ms = 0
         """When the proposal of the current view's likely parent was seen."""
@@ -326,13 +320,8 @@ class Shared:
         return entry is not None and entry.execution is DONE
 
     def is_silent(self, member: int) -> bool:
-        """Tell whether a member has signed nothing lately while a quorum has (C6)."""
-        lately = self.view - SILENT_VIEWS
-        if member == self.me or max(self.heard[member], self.watched_since) >= lately:
-            return False
-        members = enumerate(self.committee.powers)
-        power = sum(power for index, power in members if self.heard[index] >= lately)
-        return self.committee.is_quorum(power)
+        """Tell whether a member is one that nobody need wait for (C6); I never am."""
+        return member != self.me and self.hearing.is_silent(member, self.view)
 
     # Changing
 

@@ -12,6 +12,7 @@ from chain.vote import Vote, VoteKind, verify_vote
 from .effects import Broadcast, Send, Stop
 from .events import Peer, Started
 from .finalising import open_epoch
+from .hearing import Hearing
 from .journal import (
     BegunRecord,
     BlockRecord,
@@ -33,7 +34,7 @@ LOOKBACK_PEERS_MAX = 256
 def on_started(shared: Shared, event: Started) -> None:
     """Take over what the store and the journal hold, then look back if others could know more."""
     shared.started_ms = shared.now_ms
-    open_epoch(shared, event.epoch, event.head)
+    open_epoch(shared, event.epoch, event.head, Hearing(event.epoch.committee))
     replay(shared, event.journal)
     begin_lookback(shared)
     if event.journal_lost and shared.mode is Mode.LOOKBACK and not shared.journal_lost:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from chain.committee import Committee
 from chain.header import KIND_FILLER
 
-from .shared import SILENT_VIEWS, VIEWS_KEPT, Anchor, Execution, Shared
+from .hearing import SILENT_VIEWS, Hearing
+from .shared import VIEWS_KEPT, Anchor, Execution, Shared
 from .timers import Timer
 
 VIEW_TIMERS = (Timer.LEADER, Timer.ADVANCE, Timer.PROPOSE, Timer.CERTIFY, Timer.VERIFY)
@@ -15,8 +17,7 @@ def enter_view(shared: Shared) -> bool:
     if shared.open_view <= shared.view or shared.end_proof is not None:
         return False
     _forget_bodies(shared, shared.view, shared.open_view)
-    if shared.open_view > shared.view + SILENT_VIEWS or shared.view == 0:
-        shared.watched_since = shared.open_view
+    shared.hearing.enter(shared.view, shared.open_view)
     if shared.view > 0:
         due_ms = shared.pace.propose_at_ms(shared.parent_seen_ms, shared.idle)
         shared.pace.view_left(shared.now_ms - max(shared.entered_ms, due_ms))
@@ -31,6 +32,17 @@ def enter_view(shared: Shared) -> bool:
     retry_ms = shared.pace.retry_ms(0, shared.idle)
     shared.set_timer(Timer.RETRY, shared.now_ms + retry_ms)
     return True
+
+
+def hearing_after(shared: Shared, committee: Committee) -> Hearing:
+    """Return what the next epoch's members were heard, now that this epoch is over (C6).
+
+    The view that certificates let this node enter was not passed. If they let it leap there, it
+    was not here when the epoch ended.
+    """
+    if shared.open_view > shared.view + SILENT_VIEWS:
+        return Hearing(committee)
+    return shared.hearing.next_epoch(committee, shared.open_view - 1)
 
 
 def follow_pace(shared: Shared) -> bool:

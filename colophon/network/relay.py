@@ -16,7 +16,7 @@ from chain.errors import Rejected
 from chain.transaction import Envelope
 from consensus.effects import Blame
 from consensus.gossip import TRANSACTIONS_BATCH, Gossip, TransactionsBatch
-from consensus.mempool import Waiting
+from consensus.waiting import Waiting
 from p2p.network import Network
 from state.registry import Transaction
 

@@ -10,7 +10,7 @@ from chain.application import Built as BuiltBlock
 from chain.application import Placement
 from chain.block import Block, Proposal
 from chain.certificate import Certificate, assemble_certificate
-from chain.committee import EPOCH_ZERO_ID, LeaderSchedule, leader_seed
+from chain.committee import EPOCH_ZERO_ID, Committee, LeaderSchedule, leader_seed
 from chain.header import KIND_BLOCK
 from chain.params import Params
 from chain.vote import Vote, VoteKind, vote_message
@@ -22,9 +22,11 @@ from consensus.events import (
     Built,
     Certified,
     Durable,
+    EpochOpened,
     EpochStart,
     MessageReceived,
     Started,
+    Synced,
     TimerFired,
 )
 from consensus.journal import JournalRecord
@@ -60,6 +62,7 @@ class Driver:
     ) -> None:
         self.committee = make_committee([1] * size)
         self.me = me
+        self.epoch = 0
         self.now_ms = 0
         self.effects: list[Effect] = []
         key = key_of(me)
@@ -117,6 +120,40 @@ class Driver:
     def built(self, built: BuiltBlock) -> list[Effect]:
         return self._handle(Built, view=built.block.header.view, built=built)
 
+    def end_epoch(self) -> Block:
+        """Have an epoch of two heights end in the next view; return its last block."""
+        view = self.core.shared.view
+        first = self.block(view)
+        self.receive(self.proposal(first))
+        self.learn(VoteKind.NOTARIZE, view, first.id)
+        self.certified(first)
+        notarization = self.certificate(VoteKind.NOTARIZE, view, first.id)
+        last = self.block(view + 1, parent=first, certificate=notarization)
+        self.receive(self.proposal(last))
+        self.learn(VoteKind.FINALIZE, view + 1, last.id)
+        assert self.core.shared.end_proof is not None
+        return last
+
+    def open_epoch(self, last: Block, committee: Committee, *, synced: bool = False) -> None:
+        """Open the next epoch upon the last block of the one before, as a host does."""
+        self.epoch += 1
+        self.committee = committee
+        self.me = committee.index_of(self.core.shared.settings.public_key or b"") or 0
+        seed = leader_seed(GENESIS_HASH, self.epoch, last.header.parent_id)
+        self.schedule = LeaderSchedule(committee, seed)
+        start = EpochStart(
+            epoch=self.epoch,
+            committee=committee,
+            base_id=last.id,
+            base_height=last.header.height,
+            base_time_ms=last.header.time_ms,
+            seed=seed,
+        )
+        if synced:
+            self._handle(Synced, epoch=start, head=None)
+        else:
+            self._handle(EpochOpened, epoch=start)
+
     # What peers would say
 
     def leader(self, view: int) -> int:
@@ -140,7 +177,7 @@ class Driver:
         parent_ms = GENESIS_TIME_MS if header is None else header.time_ms
         later_ms = max(GENESIS_TIME_MS + self.now_ms, parent_ms) + 1 + salt
         placement = Placement(
-            epoch=0,
+            epoch=self.epoch,
             view=view,
             height=1 if header is None else header.height + 1,
             kind=KIND_BLOCK,
@@ -165,14 +202,15 @@ class Driver:
         )
 
     def vote(self, signer: int, kind: int, view: int, block_id: bytes | None) -> Vote:
-        message = vote_message(kind, GENESIS_HASH, 0, view, block_id)
-        return Vote(kind, 0, view, block_id, signer, fake_sign(key_of(signer), message))
+        message = vote_message(kind, GENESIS_HASH, self.epoch, view, block_id)
+        key = self.committee.members[signer].public_key
+        return Vote(kind, self.epoch, view, block_id, signer, fake_sign(key, message))
 
     def certificate(self, kind: int, view: int, block_id: bytes | None = None) -> Certificate:
         """Return a certificate signed by everybody but me."""
         others = [i for i in range(len(self.committee)) if i != self.me]
         votes = {i: self.vote(i, kind, view, block_id).signature for i in others}
-        return assemble_certificate(self.committee, kind, 0, view, block_id, votes)
+        return assemble_certificate(self.committee, kind, self.epoch, view, block_id, votes)
 
     def learn(self, kind: int, view: int, block_id: bytes | None = None) -> list[Effect]:
         return self.receive(CertificateMessage(self.certificate(kind, view, block_id)))

@@ -7,7 +7,7 @@ from hashlib import sha256
 from chain.codec import encode
 from chain.params import Params
 from chain.transaction import Attachment, Envelope, transaction_id
-from consensus.mempool import Waiting
+from consensus.waiting import Waiting
 
 PARAMS = Params(modules=[])
 ALICE, BOB, SPONSOR = b"\0" + b"a" * 20, b"\0" + b"b" * 20, b"\0" + b"s" * 20

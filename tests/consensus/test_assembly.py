@@ -10,7 +10,8 @@ from consensus.assembly import (
     Assembly,
     ExecutionRate,
 )
-from consensus.mempool import Mempool, Waiting
+from consensus.mempool import Mempool
+from consensus.waiting import Waiting
 
 from .pooling import BOB, PARAMS, SPONSOR, Ledger, waiting
 

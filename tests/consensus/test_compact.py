@@ -27,7 +27,6 @@ from consensus import proposals as hands
 from consensus.compact import Rebuild, block_bytes, shrink
 from consensus.effects import Blame
 from consensus.events import EpochStart, Peer
-from consensus.mempool import Waiting
 from consensus.messages import (
     MESSAGE,
     CompactProposal,
@@ -37,6 +36,7 @@ from consensus.messages import (
     TransactionsRequest,
 )
 from consensus.proposals import NEVER_MS, Action, Ask, Deliver, Proposals
+from consensus.waiting import Waiting
 
 from ..chain.votes import GENESIS_HASH, NOTARIZE, committee_of, header, vote_of
 from .pooling import envelope_of, waiting

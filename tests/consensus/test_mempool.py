@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain.errors import Rejected
-from consensus.mempool import AGE_MS_MAX, SHORT_MS, Mempool, Used, Waiting
+from consensus.mempool import AGE_MS_MAX, SHORT_MS, Mempool
+from consensus.waiting import Used, Waiting
 
 from .pooling import ALICE, BOB, PARAMS, SPONSOR, Ledger, waiting
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import msgspec
 
 from chain.vote import VoteKind
+from consensus.hearing import SILENT_VIEWS
 from consensus.journal import JournalRecord, VoteRecord
 from consensus.messages import LookbackAnswer, VoteMessage
-from consensus.shared import SILENT_VIEWS, Mode
+from consensus.shared import Mode
 from consensus.timers import Timer
 from tests.simulation.application import PARAMS
 

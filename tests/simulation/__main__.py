@@ -32,7 +32,7 @@ def main() -> int:
     if arguments.mutant:
         mutants.plant(arguments.mutant)
     # Only now: a bug is planted while its module is being imported.
-    run = importlib.import_module(".profiles", __package__).run
+    run = importlib.import_module(".run", __package__).run
     last = arguments.first if arguments.last is None else arguments.last
     heights, began = 0, time.process_time()
     for seed in range(arguments.first, last + 1):

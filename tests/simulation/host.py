@@ -24,6 +24,11 @@ from .timeline import Timeline
 from .weather import Weather
 from .wire import Wire
 
+FEW = 8
+"""So few new blocks in an answer: its giver had no more, and consensus asks for the rest (C7)."""
+FETCH_TURNS_MAX = 4
+"""So often everybody is asked for a range in vain before the core is told."""
+
 
 class Host:
     """Hands events to the cores and does what they ask, in the order they must have it done."""
@@ -258,36 +263,45 @@ class Host:
 
     def _sync_ranges(self, node: Node, effect: fx.Sync) -> None:
         self._note_fetching(node, begins=True)
-        self._timeline.later(node, 2 * self._delays.hop, self._fetch_range, effect.height, 0)
+        self._timeline.later(node, 2 * self._delays.hop, self._fetch_range, effect.height, 0, 0)
 
     def _note_fetching(self, node: Node, *, begins: bool) -> None:
         oracle = self._setting.judge(node)
         if oracle is not None:
             oracle.fetches(node.index, begins=begins)
 
-    def _fetch_range(self, node: Node, wanted: int, attempt: int) -> None:
-        """Ask one peer after the other for ranges, until ``wanted`` or nobody gives more."""
-        height = len(node.app.blocks)
+    def _fetch_range(self, node: Node, wanted: int, attempt: int, in_vain: int) -> None:
+        """Ask one peer after the other for ranges, until one is at its end or nobody gives more.
+
+        ``in_vain``: how many in a row gave nothing. A range that ends with its epoch says
+        nothing of what comes after it.
+        """
         peer = self._bodies[self.wire.choose(node, None, attempt)][0]
-        gained = peer.alive and self._take_range(node, peer)
-        own = height == 0 or is_own_finalization(node.app.proofs[len(node.app.blocks)])
-        if attempt < 4 * len(self._bodies) and (gained or len(node.app.blocks) < wanted or not own):
-            self._timeline.later(node, 2 * self._delays.hop, self._fetch_range, wanted, attempt + 1)
+        gained = self._take_range(node, peer) if peer.alive else 0
+        in_vain = 0 if gained else in_vain + 1
+        height, peers = len(node.app.blocks), len(self._bodies) - 1
+        is_near = 0 < gained <= FEW and height % self._setting.params.epoch_length != 0
+        own = height == 0 or is_own_finalization(node.app.proofs[height])
+        done = height >= wanted and own and (is_near or in_vain >= peers)
+        if not done and in_vain < FETCH_TURNS_MAX * peers:
+            wait_ms = 2 * self._delays.hop
+            self._timeline.later(node, wait_ms, self._fetch_range, wanted, attempt + 1, in_vain)
             return
         epoch, head = self._setting.where(node.app)
         self._note_fetching(node, begins=False)
         self._handle(node, ev.Synced, epoch=epoch, head=head)
         self.note_pool(node)
 
-    def _take_range(self, node: Node, peer: Node) -> bool:
+    def _take_range(self, node: Node, peer: Node) -> int:
+        """Commit what a peer gives; return how many blocks that was."""
         try:
             found = ask_range(self._setting, node, peer)
         except Rejected as refusal:
             blame = fx.Blame(bytes([peer.index]), refusal.code, refusal.message)
             self._blame(node, blame)
-            return False
+            return 0
         if found is None:
-            return False
+            return 0
         blocks, proof = found
         self._commit_blocks(node, blocks, proof)
-        return True
+        return len(blocks)

@@ -339,6 +339,16 @@ MUTANTS: dict[str, Mutant] = {
             ),
         ),
     ),
+    "nothing-heard-is-carried-on": Mutant(
+        "absent",
+        (
+            Edit(
+                "consensus.views",
+                "    return shared.hearing.next_epoch(committee, shared.open_view - 1)\n",
+                "    return Hearing(committee)\n",
+            ),
+        ),
+    ),
     "way-not-cleared": Mutant(
         "orphans", (Edit("consensus.core", "    voting.clear_way,  # C6\n", ""),)
     ),

@@ -14,7 +14,7 @@ from statistics import median
 from chain.crypto import SigningKey, verify_signature
 
 from .cluster import Cluster
-from .profiles import run
+from .run import run
 
 ROUNDS = 5
 HEIGHTS = 400

@@ -16,7 +16,8 @@ from . import speed
 from .application import PARAMS
 from .cluster import Cluster
 from .node import Delays
-from .profiles import PROFILES, run
+from .profiles import PROFILES
+from .run import run
 
 SEEDS = 8
 LONG_SEEDS = 400
@@ -47,7 +48,7 @@ def test_seeded_runs_keep_every_rule_and_finalise_in_the_end(
         # a-new-epoch-makes-keys-new: in the first view of an epoch no peer could prove a height,
         # and a lost journal seemed new.
         ("amnesia", 72),
-        ("amnesia", 124),
+        ("amnesia", 164),
         # begun-journal-counts-as-lost: a crash before the first vote was durable left an empty
         # journal, which counted as lost.
         ("everything", 33),
