@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from chain.block import Block, Body
-from chain.certificate import Certificate, verify_certificate
+from chain.certificate import verify_certificate
 from chain.codec import encode
 from chain.errors import Misuse, Rejected
 from chain.finality import FinalityProof, LightClient
@@ -104,13 +104,6 @@ def is_own_finalization(proof: FinalityProof) -> bool:
     certificate of it. Otherwise a newer block is final, and there is more to fetch.
     """
     return len(proof.headers) == 1
-
-
-def finalization_of(proof: FinalityProof) -> Certificate:
-    """Return the finalization of the proof's target, for ``Head``."""
-    if not is_own_finalization(proof):
-        raise Misuse("the finalization is of a newer block; fetch on")
-    return proof.finalization
 
 
 def answer_range(
