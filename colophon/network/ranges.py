@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from chain.block import Block
 from chain.codec import encode
-from chain.committee import Committee
 from chain.crypto import verify_signature
 from chain.errors import Rejected
 from chain.finality import FinalityProof, LightClient
 from chain.header import epoch_of
 from consensus.catchup import Base, answer_range, check_range, is_own_finalization, next_range
 from consensus.effects import Blame
-from consensus.messages import MESSAGE, RangeAnswer, RangeRequest
+from consensus.messages import RangeAnswer, RangeRequest
 from p2p.network import Network
 
 from ..application import NodeApplication, run_steps
-from .channels import RANGES, RANGES_ASKED
+from .channels import RANGES_ASKED
+from .questions import ask, members_first, read
 
 log = logging.getLogger("colophon.network")
 
@@ -51,11 +51,9 @@ class Ranges:
     def on_question(self, peer: bytes, request_id: int, data: bytes) -> None:
         """Answer a peer that is behind; with nothing if there is nothing to show.
 
-        Raises ``Rejected`` with a ``codec/…`` code if that is no question.
+        Raises ``Rejected`` as ``read`` does if that is no question.
         """
-        request = MESSAGE.decode(data)
-        if not isinstance(request, RangeRequest):
-            raise Rejected("channel/WrongMessage", f"{type(request).__name__} on {RANGES_ASKED}")
+        request = read(data, (RangeRequest,), RANGES_ASKED)
         reader, machine = self._application.reader, self._application.machine
         answer = None
         if 1 <= request.height <= machine.head.height and request.blocks_max:
@@ -132,21 +130,14 @@ class Ranges:
 
     async def _ask(self, peer: bytes, request: RangeRequest) -> RangeAnswer | None:
         try:
-            data = await self._network.request(peer, RANGES_ASKED, encode(request), ANSWER_MS)
+            answer = await ask(
+                self._network, peer, RANGES_ASKED, request, (RangeAnswer,), self._blame, ANSWER_MS
+            )
         except Rejected as refusal:
             log.info("range_unanswered peer=%s reason=%s", peer.hex(), refusal)
             self._silent.add(peer)
             return None
         self._silent.discard(peer)
-        if not data:
-            return None
-        try:
-            answer = MESSAGE.decode(data)
-            if not isinstance(answer, RangeAnswer):
-                raise Rejected("channel/WrongMessage", f"{type(answer).__name__} on {RANGES}")
-        except Rejected as refusal:
-            self._blame(Blame(peer, refusal.code, refusal.message))
-            return None
         return answer
 
     def _in_turn(self) -> list[bytes]:
@@ -160,8 +151,3 @@ class Ranges:
         start = self._turn % len(peers) if peers else 0
         turned = members_first(peers[start:] + peers[:start], self._application.machine.committee)
         return sorted(turned, key=lambda peer: peer in self._silent)
-
-
-def members_first(peers: Iterable[bytes], committee: Committee) -> list[bytes]:
-    """Return peers with the committee's before others; among each, the order stays."""
-    return sorted(peers, key=lambda peer: committee.index_of(peer) is None)

@@ -21,7 +21,6 @@ from consensus.core import Core
 from consensus.effects import Blame
 from consensus.gossip import Gossip
 from consensus.messages import (
-    MESSAGE,
     BlockAnswer,
     BlockRequest,
     CertificateMessage,
@@ -45,7 +44,6 @@ from ..config import P2pSection
 from ..gate import Gate
 from ..signatures import SignatureWorkers
 from .channels import (
-    BLOCKS,
     BLOCKS_ASKED,
     CONSENSUS,
     MISSING_ASKED,
@@ -55,14 +53,15 @@ from .channels import (
     channel_table,
 )
 from .exchange import Exchange
-from .ranges import Ranges, members_first
+from .questions import ask, members_first, read
+from .ranges import Ranges
 from .relay import Relay
 
 log = logging.getLogger("colophon.network")
 
 BLOCK_ANSWER_MS = 5_000
 """How long a block is waited for; others are asked much sooner."""
-ON_CONSENSUS = (
+ON_CONSENSUS: tuple[type[Message], ...] = (
     VoteMessage,
     CertificateMessage,
     ViewRequest,
@@ -203,20 +202,14 @@ class Router:
 
     async def _ask_block(self, peer: bytes, request: BlockRequest) -> None:
         try:
-            data = await self.net.request(peer, BLOCKS_ASKED, encode(request), BLOCK_ANSWER_MS)
+            answer = await ask(
+                self.net, peer, BLOCKS_ASKED, request, (BlockAnswer,), self._blame, BLOCK_ANSWER_MS
+            )
         except Rejected as refusal:
             log.debug("block_unanswered peer=%s reason=%s", peer.hex(), refusal)
             return
-        if not data:
-            return
-        try:
-            answer = MESSAGE.decode(data)
-            if not isinstance(answer, BlockAnswer):
-                raise Rejected("channel/WrongMessage", f"{type(answer).__name__} on {BLOCKS}")
-        except Rejected as refusal:
-            self.blame(peer, refusal.code, refusal.message)
-            return
-        self._take(peer, answer)
+        if answer is not None:
+            self._take(peer, answer)
 
     def _take(self, peer: bytes, message: Message) -> None:
         self._deliver(peer, message)
@@ -261,9 +254,7 @@ class Router:
             self.blame(peer, refusal.code, refusal.message)
 
     def _take_consensus(self, peer: bytes, data: bytes) -> None:
-        message = MESSAGE.decode(data)
-        if not isinstance(message, ON_CONSENSUS):
-            raise _wrong(message, CONSENSUS)
+        message = read(data, ON_CONSENSUS, CONSENSUS)
         if isinstance(message, LookbackAnswer) and self._committee.index_of(peer) is None:
             return  # C15 counts answers: of more than f members one is honest, strangers are free.
         if isinstance(message, VoteMessage):
@@ -274,23 +265,14 @@ class Router:
         self._take(peer, message)
 
     def _take_proposal(self, peer: bytes, data: bytes) -> None:
-        message = MESSAGE.decode(data)
-        if not isinstance(message, CompactProposal):
-            raise _wrong(message, PROPOSALS)
-        self._exchange.on_compact(peer, message)
+        self._exchange.on_compact(peer, read(data, (CompactProposal,), PROPOSALS))
 
     def _on_block_question(self, peer: bytes, request_id: int, data: bytes) -> None:
         """C9: a body by its id, while it may still be missing somewhere."""
-        question = MESSAGE.decode(data)
-        if not isinstance(question, BlockRequest):
-            raise _wrong(question, BLOCKS_ASKED)
+        question = read(data, (BlockRequest,), BLOCKS_ASKED)
         block = self._core.block(question.block_id)
         reply = b"" if block is None else encode(BlockAnswer(block.header, block.body))
         self.net.answer(peer, BLOCKS_ASKED, request_id, reply)
-
-
-def _wrong(message: object, channel: str) -> Rejected:
-    return Rejected("channel/WrongMessage", f"{type(message).__name__} on channel {channel}")
 
 
 def _settings(config: P2pSection, channels: tuple[Any, ...]) -> Settings:
