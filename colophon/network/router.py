@@ -92,7 +92,6 @@ class Router:
         self._committee = application.machine.committee
         self._deliver: Deliver = lambda peer, message: None
         self._asking: set[asyncio.Task[None]] = set()
-        self._relaying: asyncio.Task[None] | None = None
         admission = Admission(application)
         channels = channel_table(application.machine.params)
         self.net = Network(
@@ -122,8 +121,6 @@ class Router:
         """
         self._deliver = deliver
         self._exchange.moved()
-        self._relaying = asyncio.get_running_loop().create_task(self.relay.run(), name="relay")
-        self._relaying.add_done_callback(_say_if_failed)
         address = ""
         if listen is not None:
             host, port = listen
@@ -131,10 +128,15 @@ class Router:
         self.net.call(self._config.peers)
         return address
 
+    async def run(self) -> None:
+        """Do what lasts, once open, until cancelled; what it raises is a bug of this node."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.relay.run(), name="relay")
+            tasks.create_task(self.net.ended(), name="calling")
+
     async def close(self) -> None:
         """Leave."""
-        tasks = [*self._asking, *([] if self._relaying is None else [self._relaying])]
-        for task in tasks:
+        for task in self._asking:
             task.cancel()
         self._exchange.close()
         self.relay.close()
@@ -287,8 +289,3 @@ def _settings(config: P2pSection, channels: tuple[Any, ...]) -> Settings:
         ban_ms=config.ban_ms,
         address=config.address,
     )
-
-
-def _say_if_failed(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.critical("relay_failed", exc_info=error)
