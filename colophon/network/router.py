@@ -43,6 +43,7 @@ from ..clock import Clock
 from ..config import P2pSection
 from ..gate import Gate
 from ..signatures import SignatureWorkers
+from .catching_up import CatchingUp
 from .channels import (
     BLOCKS_ASKED,
     CONSENSUS,
@@ -98,7 +99,8 @@ class Router:
             Identity(key), application.machine.genesis_hash, channels, _settings(config, channels),
             self,
         )  # fmt: skip
-        self.ranges = Ranges(self.net, application, self._blame)
+        self.catching_up = CatchingUp(self.net, application, self._blame)
+        self._ranges = Ranges(self.net, application, gate)
         me = self._committee.index_of(key.public_key)
         relays = 0 if me is None else 1
         gossip = Gossip(key.public_key, application.pool_transactions, relays=relays)
@@ -132,6 +134,7 @@ class Router:
         """Do what lasts, once open, until cancelled; what it raises is a bug of this node."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.relay.run(), name="relay")
+            tasks.create_task(self._ranges.run(), name="ranges")
             tasks.create_task(self.net.ended(), name="calling")
 
     async def close(self) -> None:
@@ -190,7 +193,7 @@ class Router:
 
     def catch_up(self, height: int) -> Coroutine[Any, Any, None]:
         """Fetch and commit final blocks up to a height (C18)."""
-        return self.ranges.catch_up(height)
+        return self.catching_up.catch_up(height)
 
     def _whom(self, member: int | None, attempt: int) -> bytes | None:
         """Return a peer to ask; strangers cost nothing, so they come last."""
@@ -229,6 +232,7 @@ class Router:
     def on_gone(self, peer: bytes, code: str) -> None:
         """See ``p2p.contract.Handler``."""
         self._exchange.left(peer)
+        self._ranges.left(peer)
         self.relay.left(peer)
 
     def on_message(self, peer: bytes, channel: str, data: bytes) -> None:
@@ -249,7 +253,7 @@ class Router:
             if channel == MISSING_ASKED:
                 self._exchange.on_question(peer, request_id, data)
             elif channel == RANGES_ASKED:
-                self.ranges.on_question(peer, request_id, data)
+                self._ranges.on_question(peer, request_id, data)
             else:
                 self._on_block_question(peer, request_id, data)
         except Rejected as refusal:

@@ -13,6 +13,7 @@ import pytest
 from colophon import node as node_module
 from colophon.config import load_config
 from colophon.host import Host
+from colophon.network.ranges import Ranges
 from colophon.network.relay import Relay
 from colophon.node import run_node
 from colophon.testnet.make import make_dev_home
@@ -33,8 +34,13 @@ async def broken_task(*arguments: Any) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "name", "bug"),
-    [(Host, "_feed", broken_task), (Relay, "run", broken_task), (PeerTable, "due", broken)],
-    ids=["consensus", "relay", "calling"],
+    [
+        (Host, "_feed", broken_task),
+        (Relay, "run", broken_task),
+        (Ranges, "run", broken_task),
+        (PeerTable, "due", broken),
+    ],
+    ids=["consensus", "relay", "ranges", "calling"],
 )
 def test_a_bug_in_a_lasting_task_ends_the_node(
     kind: type, name: str, bug: Callable[..., Any], tmp_path: Path,
