@@ -118,8 +118,9 @@ class NodeBackend:
             return self._host.stop_reason
         machine = self._application.machine
         params, head, committee = machine.params, machine.head, machine.committee
-        if self._router.ranges.target:
-            return f"catching up: height {head.height} of at least {self._router.ranges.target}"
+        target = self._router.catching_up.target
+        if target:
+            return f"catching up: height {head.height} of at least {target}"
         connected = self._router.connected_power
         if not committee.is_quorum(connected):
             return (
@@ -149,7 +150,7 @@ class NodeBackend:
             "delta_now_ms": self._host.core.shared.pace.delta_now_ms,
             "peers": len(self._router.net.peers),
             "connected_power": self._router.connected_power,
-            "catching_up_target": self._router.ranges.target,
+            "catching_up_target": self._router.catching_up.target,
             "peer_bytes_received_total": self._router.net.counters.bytes_received,
             "peer_bytes_sent_total": self._router.net.counters.bytes_sent,
             "peer_transactions_overflowed_total": self._router.relay.overflowed,

@@ -1,16 +1,21 @@
-"""Who goes first on the event loop: consensus before admission (docs/decisions/0010).
+"""Who goes first on the event loop: consensus (docs/decisions/0010).
 
 A node that checks signatures for clients while a block waits to be verified holds up everybody's
 block. So work for the pool waits at the gate while consensus has a job; now and then it passes
-all the same, because a pool that nothing enters makes no block.
+all the same, because a pool that nothing enters makes no block. Who is behind waits there too.
 """
 
 from __future__ import annotations
 
 import asyncio
+from typing import TypeVar
+
+from chain.application import Job
 
 PATIENCE_S = 0.05
 """Longest wait at a closed gate: with steps of 4 ms, admission still has a twelfth of the time."""
+
+T = TypeVar("T")
 
 
 class Gate:
@@ -37,3 +42,14 @@ class Gate:
                 await self._open.wait()
         except TimeoutError:
             pass  # this one step may pass
+
+    async def run(self, job: Job[T]) -> T:
+        """Run a job to its end, waiting here before each of its steps."""
+        while True:
+            await self.wait()
+            try:
+                next(job)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            await asyncio.sleep(0)

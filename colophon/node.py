@@ -208,14 +208,17 @@ async def serve(home: Home, config: Config, parts: Parts, p2p: str) -> AsyncIter
 
 
 async def _run_until_stopped(parts: Parts, stopping: asyncio.Event) -> None:
-    consensus = asyncio.create_task(parts.host.run(), name="consensus")
-    sweeper = asyncio.create_task(_sweep(parts.backend), name="sweeper")
-    stop = asyncio.create_task(stopping.wait(), name="stop")
-    await asyncio.wait([consensus, stop, sweeper], return_when=asyncio.FIRST_COMPLETED)
-    for task in (stop, sweeper, consensus):
+    """Let run what lasts; the end of one is the end of all, for half a node helps nobody."""
+    running = [
+        asyncio.create_task(parts.host.run(), name="consensus"),
+        asyncio.create_task(parts.router.run(), name="network"),
+        asyncio.create_task(_sweep(parts.backend), name="sweeper"),
+        asyncio.create_task(stopping.wait(), name="stop"),
+    ]
+    await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    for task in reversed(running):
         task.cancel()
-    results = await asyncio.gather(consensus, sweeper, stop, return_exceptions=True)
-    for result in results:
+    for result in await asyncio.gather(*running, return_exceptions=True):
         if isinstance(result, Exception):
             error = _first(result)
             if not isinstance(error, Rejected | Corruption):

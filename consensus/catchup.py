@@ -6,15 +6,16 @@ executing and committing are the host's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from chain.block import Block, Body
-from chain.certificate import Certificate, verify_certificate
-from chain.codec import encode
+from chain.application import Job
+from chain.block import Block
+from chain.certificate import verify_certificate
 from chain.errors import Misuse, Rejected
 from chain.finality import FinalityProof, LightClient
-from chain.header import KIND_BLOCK, Header, last_height
+from chain.header import KIND_BLOCK, last_height
 from chain.vote import NULLIFY, Verifier
 
 from .messages import RANGE_BLOCKS_MAX, RANGE_BYTES_MAX, RangeAnswer, RangeRequest
@@ -22,6 +23,11 @@ from .messages import RANGE_BLOCKS_MAX, RANGE_BYTES_MAX, RangeAnswer, RangeReque
 RANGE_ASKED_MAX = 32
 """Blocks asked for at once (C18). Each is stored with a proof of its own, which has the headers of
 those after it in the range: 32 keep that at some 8 KB a block, and below V12's 64 headers."""
+STEP_BYTES = 1_048_576
+"""Read for an answer between two yields: about a millisecond."""
+
+B = TypeVar("B")
+"""A block in the form that whoever answers has it in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,24 +112,18 @@ def is_own_finalization(proof: FinalityProof) -> bool:
     return len(proof.headers) == 1
 
 
-def finalization_of(proof: FinalityProof) -> Certificate:
-    """Return the finalization of the proof's target, for ``Head``."""
-    if not is_own_finalization(proof):
-        raise Misuse("the finalization is of a newer block; fetch on")
-    return proof.finalization
-
-
 def answer_range(
     request: RangeRequest,
     newest_height: int,
     epoch_length: int,
-    load: Callable[[int], tuple[Header, Body]],
+    load: Callable[[int], tuple[B, int]],
     prove: Callable[[int], FinalityProof | None],
-) -> RangeAnswer | None:
-    """Return the answer to a question from this node's store; None if it has nothing to show.
+) -> Job[tuple[list[B], FinalityProof] | None]:
+    """Return what a ``RangeAnswer`` from this node's store has; None if it has nothing to show.
 
-    ``load`` returns a finalised block by height, ``prove`` the shortest finality proof known of
-    one (None if it needs more than 64 headers). The range ends at a block with a proof.
+    ``load`` returns a finalised block by height, in whatever form, and its bytes on the wire;
+    ``prove`` the shortest finality proof known of one (None if it needs more than 64 headers).
+    The range ends at a block with a proof.
     """
     first = request.height
     epoch = max(first - 1, 0) // epoch_length
@@ -132,22 +132,19 @@ def answer_range(
         first + min(request.blocks_max, RANGE_BLOCKS_MAX) - 1,
         last_height(epoch, epoch_length),
     )
-    chosen: list[tuple[Header, Body]] = []
-    size = 0
+    chosen: list[B] = []
+    total = rested = 0
     for height in range(first, end + 1):
-        item = load(height)
-        size += len(encode(item))
-        if chosen and size > RANGE_BYTES_MAX:
+        block, size = load(height)
+        total += size
+        if chosen and total > RANGE_BYTES_MAX:
             break
-        chosen.append(item)
-    return _with_proof(chosen, prove)
-
-
-def _with_proof(
-    blocks: Sequence[tuple[Header, Body]], prove: Callable[[int], FinalityProof | None]
-) -> RangeAnswer | None:
-    for count in range(len(blocks), 0, -1):
-        proof = prove(blocks[count - 1][0].height)
+        chosen.append(block)
+        if total - rested >= STEP_BYTES:
+            rested = total
+            yield
+    for count in range(len(chosen), 0, -1):
+        proof = prove(first + count - 1)
         if proof is not None:
-            return RangeAnswer(list(blocks[:count]), proof)
+            return chosen[:count], proof
     return None

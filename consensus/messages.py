@@ -106,6 +106,13 @@ class RangeAnswer(Record, tag="range"):
     proof: FinalityProof
 
 
+class EncodedRange(Record, tag="range"):
+    """A ``RangeAnswer`` as a node writes it, of headers and bodies that are encoded already."""
+
+    blocks: list[tuple[msgspec.Raw, msgspec.Raw]]
+    proof: FinalityProof
+
+
 class CompactProposal(Record, tag="compact"):
     """A proposal whose transactions are named by the first 8 bytes of their ids (C17)."""
 

@@ -84,7 +84,16 @@ class Network:
         self._changed.set()
         if self._calling is None and not self._closing:
             self._calling = asyncio.get_running_loop().create_task(self._keep_calling())
-            self._calling.add_done_callback(_say_if_failed)
+
+    async def ended(self) -> None:
+        """Return when this node has left or never called; raises the bug that ended its calls.
+
+        Who waits here learns of it: a node that calls nobody any more is only half alive.
+        """
+        if self._calling is not None:
+            await asyncio.wait([self._calling])
+            if not self._calling.cancelled():
+                self._calling.result()
 
     async def close(self) -> None:
         """Leave: tell the peers, close every socket, end every task."""
@@ -340,11 +349,6 @@ class Network:
 
     def _now_ms(self) -> int:
         return int(asyncio.get_running_loop().time() * 1_000)
-
-
-def _say_if_failed(calling: asyncio.Task[None]) -> None:
-    if not calling.cancelled() and (error := calling.exception()) is not None:
-        log.critical("calling_failed", exc_info=error)
 
 
 def _require_size(channel: Channel, data: bytes) -> None:

@@ -12,7 +12,6 @@ from chain.errors import Rejected
 
 from .settings import Settings
 
-PEER_ID_BYTES = 32
 BANS_MAX = 1_024
 """Identities cost nothing, so more bans help nobody; above, the one that ends first goes."""
 JITTER_MAX = 1_000

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from chain.block import BODY, Block, Body
+from chain.block import BODY, Block
 from chain.codec import Record
 from chain.errors import Corruption, Rejected
 from chain.finality import FINALITY_PROOF, FinalityProof
@@ -116,10 +116,10 @@ class ChainReader:
         stored = layout.STORED_BLOCK.decode_own(raw)
         return Block(HEADER.decode_own(stored.header), BODY.decode_own(stored.body))
 
-    def header_and_body(self, height: int) -> tuple[Header, Body]:
-        """Return a final block as a range carries it, without hashing its transactions."""
+    def encoded_block(self, height: int) -> tuple[bytes, bytes]:
+        """Return header and body of a final block as a range carries them, looking at neither."""
         stored = layout.STORED_BLOCK.decode_own(self._row(layout.BLOCK, height))
-        return HEADER.decode_own(stored.header), BODY.decode_own(stored.body)
+        return stored.header, stored.body
 
     def header(self, height: int) -> Header:
         """Return the header of a final block, without reading its transactions."""

@@ -26,6 +26,8 @@ BLOCKS_ASKED, BLOCKS = "block?", "block"
 """One un-finalised block by its id (C9)."""
 RANGES_ASKED, RANGES = "range?", "range"
 """Final blocks (C18)."""
+ANSWERED_ON = {MISSING_ASKED: MISSING, BLOCKS_ASKED: BLOCKS, RANGES_ASKED: RANGES}
+"""Of each request channel, where its answers come (W6)."""
 
 KIB = 1_024
 MIB = 1_024 * KIB

@@ -20,7 +20,6 @@ from consensus.compact import shrink
 from consensus.core import Core
 from consensus.effects import Blame
 from consensus.messages import (
-    MESSAGE,
     CompactProposal,
     IdsAnswer,
     Message,
@@ -33,7 +32,8 @@ from p2p.network import Network
 
 from ..application import NodeApplication
 from ..clock import Clock
-from .channels import MISSING, MISSING_ASKED, PROPOSALS, TRANSACTIONS
+from .channels import MISSING_ASKED, PROPOSALS, TRANSACTIONS
+from .questions import ask, read
 
 log = logging.getLogger("colophon.network")
 
@@ -41,6 +41,8 @@ ANSWER_MS = 5_000
 """How long an answer is waited for; others are asked much sooner."""
 EARLY_MAX = 64
 """Proposals of the next epoch that are kept until it opens here (C11)."""
+
+ANSWERS: tuple[type[TransactionsAnswer | IdsAnswer], ...] = (TransactionsAnswer, IdsAnswer)
 
 Take = Callable[[bytes, Message], None]
 """Gives the core a message of a peer."""
@@ -145,11 +147,9 @@ class Exchange:
     def on_question(self, peer: bytes, request_id: int, data: bytes) -> None:
         """Answer a peer that rebuilds a proposal; with nothing, if it is not kept here.
 
-        Raises ``Rejected`` with a ``codec/…`` code if that is no question.
+        Raises ``Rejected`` as ``read`` does if that is no question.
         """
-        question = MESSAGE.decode(data)
-        if not isinstance(question, TransactionsRequest):
-            raise Rejected("channel/WrongMessage", f"{type(question).__name__} on missing?")
+        question = read(data, (TransactionsRequest,), MISSING_ASKED)
         answer = None if self._proposals is None else self._proposals.answer(peer, question)
         reply = b"" if answer is None else encode(answer)
         self._network.answer(peer, MISSING_ASKED, request_id, reply)
@@ -199,18 +199,13 @@ class Exchange:
 
     async def _ask(self, peer: bytes, request: TransactionsRequest) -> None:
         try:
-            data = await self._network.request(peer, MISSING_ASKED, encode(request), ANSWER_MS)
+            answer = await ask(
+                self._network, peer, MISSING_ASKED, request, ANSWERS, self._blame, ANSWER_MS
+            )
         except Rejected as refusal:
             log.debug("missing_unanswered peer=%s reason=%s", peer.hex(), refusal)
             return
-        if not data or self._proposals is None:
-            return
-        try:
-            answer = MESSAGE.decode(data)
-            if not isinstance(answer, TransactionsAnswer | IdsAnswer):
-                raise Rejected("channel/WrongMessage", f"{type(answer).__name__} on {MISSING}")
-        except Rejected as refusal:
-            self._blame(Blame(peer, refusal.code, refusal.message))
+        if answer is None or self._proposals is None:
             return
         self._perform(self._proposals.on_answer(peer, answer, self._clock.now_ms()))
         self._look()

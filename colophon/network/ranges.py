@@ -1,167 +1,98 @@
-"""Final blocks between nodes: answering who is behind, and catching up (protocol.md C18)."""
+"""Final blocks given to who is behind, without holding up this node (protocol.md C18).
+
+A range may be four megabytes, and strangers may ask. So one answer is made at a time, in steps
+between which everything else is served, and of each peer one question waits at most.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
-from chain.block import Block
+import msgspec
+
+from chain.application import Job
 from chain.codec import encode
-from chain.committee import Committee
-from chain.crypto import verify_signature
-from chain.errors import Rejected
-from chain.finality import FinalityProof, LightClient
-from chain.header import epoch_of
-from consensus.catchup import Base, answer_range, check_range, is_own_finalization, next_range
-from consensus.effects import Blame
-from consensus.messages import MESSAGE, RangeAnswer, RangeRequest
+from consensus.catchup import answer_range
+from consensus.messages import EncodedRange, RangeRequest
 from p2p.network import Network
 
-from ..application import NodeApplication, run_steps
-from .channels import RANGES, RANGES_ASKED
+from ..application import NodeApplication
+from ..gate import Gate
+from .channels import RANGES_ASKED
+from .questions import members_first, read
 
-log = logging.getLogger("colophon.network")
 
-ANSWER_MS = 10_000
-"""How long one peer has for a range; it may be four megabytes."""
-FEW = 8
-"""So few new blocks in an answer: consensus asks for the rest one by one (C7)."""
-SAY_S = 5.0
-"""How often the log says how far catching up has come."""
+class Question(NamedTuple):
+    """A question that waits for its turn."""
+
+    id: int
+    request: RangeRequest
 
 
 class Ranges:
-    """The final blocks of one node, given and taken."""
+    """The final blocks of one node, for others."""
 
-    def __init__(
-        self, network: Network, application: NodeApplication, blame: Callable[[Blame], None]
-    ) -> None:
-        self.target = 0
-        """A height known to be final that this node is catching up with; 0 when it is not."""
+    def __init__(self, network: Network, application: NodeApplication, gate: Gate) -> None:
         self._network = network
         self._application = application
-        self._blame = blame
-        self._turn = 0
-        self._silent: set[bytes] = set()
-        """Peers that left my last question to them unanswered."""
+        self._gate = gate
+        self._waiting: dict[bytes, Question] = {}
+        """By peer, the longest waiting first."""
+        self._asker: bytes | None = None
+        """Whom an answer is being made for; None if nobody, or if that peer is gone meanwhile."""
+        self._has_questions = asyncio.Event()
 
-    # --- giving -------------------------------------------------------------------------------
+    def left(self, peer: bytes) -> None:
+        """A peer is gone, and what it asked with it: on its next connection ids begin anew."""
+        self._waiting.pop(peer, None)
+        if self._asker == peer:
+            self._asker = None
 
     def on_question(self, peer: bytes, request_id: int, data: bytes) -> None:
-        """Answer a peer that is behind; with nothing if there is nothing to show.
+        """Queue a question of a peer that is behind; one about nothing is answered at once.
 
-        Raises ``Rejected`` with a ``codec/…`` code if that is no question.
+        If an older one of the same peer waits, this one takes its place, and the older is answered
+        with nothing: whoever asks again has given up waiting. Raises ``Rejected`` as ``read`` does
+        if that is no question.
         """
-        request = MESSAGE.decode(data)
-        if not isinstance(request, RangeRequest):
-            raise Rejected("channel/WrongMessage", f"{type(request).__name__} on {RANGES_ASKED}")
-        reader, machine = self._application.reader, self._application.machine
-        answer = None
-        if 1 <= request.height <= machine.head.height and request.blocks_max:
-            answer = answer_range(
-                request,
-                machine.head.height,
-                machine.params.epoch_length,
-                reader.header_and_body,
-                reader.finality,
-            )
-        self._network.answer(
-            peer, RANGES_ASKED, request_id, b"" if answer is None else encode(answer)
+        request = read(data, (RangeRequest,), RANGES_ASKED)
+        newest = self._application.machine.head.height
+        if not (1 <= request.height <= newest and request.blocks_max):
+            self._answer(peer, request_id, b"")
+            return
+        older = self._waiting.get(peer)
+        if older is not None:
+            self._answer(peer, older.id, b"")
+        self._waiting[peer] = Question(request_id, request)
+        self._has_questions.set()
+
+    async def run(self) -> None:
+        """Answer one after the other, members of the committee first, until cancelled."""
+        while True:
+            await self._has_questions.wait()
+            while self._waiting:
+                peer = members_first(self._waiting, self._application.machine.committee)[0]
+                question = self._waiting.pop(peer)
+                self._asker = peer
+                data = await self._gate.run(self._make(question.request))
+                if self._asker == peer:
+                    self._answer(peer, question.id, data)
+            self._has_questions.clear()
+
+    def _make(self, request: RangeRequest) -> Job[bytes]:
+        """Return an encoded answer; no bytes if there is nothing to show."""
+        machine, reader = self._application.machine, self._application.reader
+        found = yield from answer_range(
+            request, machine.head.height, machine.params.epoch_length, self._load, reader.finality
         )
+        yield
+        return b"" if found is None else encode(EncodedRange(*found))
 
-    # --- taking -------------------------------------------------------------------------------
+    def _load(self, height: int) -> tuple[tuple[msgspec.Raw, msgspec.Raw], int]:
+        """Return a block as it lies on disk, which is as it travels: nothing is decoded."""
+        header, body = self._application.reader.encoded_block(height)
+        return (msgspec.Raw(header), msgspec.Raw(body)), len(header) + len(body)
 
-    async def catch_up(self, height: int) -> None:
-        """Fetch and commit final blocks up to ``height`` or more, as far as peers give them.
-
-        While one range is executed the next is fetched. Raises ``Rejected`` or ``CertifyFault``
-        if a final block cannot be executed here: then the node must stop (C7).
-        """
-        self.target = height
-        said_s = asyncio.get_running_loop().time()
-        log.info("catching_up height=%d target=%d", self._base().height, height)
-        coming = asyncio.create_task(self._fetch(self._base()))
-        try:
-            while (found := await coming) is not None:
-                blocks, proof = found
-                last = blocks[-1]
-                self.target = max(self.target, last.header.height)
-                base = Base(last.id, last.header.height, last.header.time_ms)
-                is_near = len(blocks) <= FEW and last.header.height >= height
-                if is_near and is_own_finalization(proof):
-                    await self._commit(blocks, proof)
-                    break
-                coming = asyncio.create_task(self._fetch(base))
-                await self._commit(blocks, proof)
-                if asyncio.get_running_loop().time() - said_s >= SAY_S:
-                    said_s = asyncio.get_running_loop().time()
-                    log.info("catching_up height=%d target=%d", base.height, self.target)
-        finally:
-            coming.cancel()
-            self.target = 0
-        log.info("caught_up height=%d", self._application.machine.head.height)
-
-    def _base(self) -> Base:
-        head = self._application.machine.head
-        return Base(head.block_id, head.height, head.time_ms)
-
-    async def _commit(self, blocks: list[Block], proof: FinalityProof) -> None:
-        for block in blocks:
-            await run_steps(self._application.execute(block))
-        await self._application.finalise(blocks, proof)
-
-    async def _fetch(self, base: Base) -> tuple[list[Block], FinalityProof] | None:
-        """Return checked blocks after ``base`` from the first peer that has any."""
-        machine = self._application.machine
-        length = machine.params.epoch_length
-        epoch = epoch_of(base.height + 1, length)
-        client = LightClient(machine.genesis_hash, length, epoch, machine.committee)
-        request = next_range(base, client)
-        for peer in self._in_turn():
-            answer = await self._ask(peer, request)
-            if answer is None:
-                continue
-            try:
-                blocks = check_range(answer, request, base, client, verify_signature)
-            except Rejected as refusal:
-                self._blame(Blame(peer, refusal.code, refusal.message))
-                continue
-            return blocks, answer.proof
-        return None
-
-    async def _ask(self, peer: bytes, request: RangeRequest) -> RangeAnswer | None:
-        try:
-            data = await self._network.request(peer, RANGES_ASKED, encode(request), ANSWER_MS)
-        except Rejected as refusal:
-            log.info("range_unanswered peer=%s reason=%s", peer.hex(), refusal)
-            self._silent.add(peer)
-            return None
-        self._silent.discard(peer)
-        if not data:
-            return None
-        try:
-            answer = MESSAGE.decode(data)
-            if not isinstance(answer, RangeAnswer):
-                raise Rejected("channel/WrongMessage", f"{type(answer).__name__} on {RANGES}")
-        except Rejected as refusal:
-            self._blame(Blame(peer, refusal.code, refusal.message))
-            return None
-        return answer
-
-    def _in_turn(self) -> list[bytes]:
-        """Return whom to ask: members before others, another one first each time.
-
-        Who did not answer last time comes last, so that each fetch waits for few silent peers.
-        """
-        peers = self._network.peers
-        self._silent.intersection_update(peers)
-        self._turn += 1
-        start = self._turn % len(peers) if peers else 0
-        turned = members_first(peers[start:] + peers[:start], self._application.machine.committee)
-        return sorted(turned, key=lambda peer: peer in self._silent)
-
-
-def members_first(peers: Iterable[bytes], committee: Committee) -> list[bytes]:
-    """Return peers with the committee's before others; among each, the order stays."""
-    return sorted(peers, key=lambda peer: committee.index_of(peer) is None)
+    def _answer(self, peer: bytes, request_id: int, data: bytes) -> None:
+        self._network.answer(peer, RANGES_ASKED, request_id, data)

@@ -34,6 +34,8 @@ INTAKE_MAX = 8_192
 """Transactions that wait to be read; what comes beyond comes again with a proposal (C17)."""
 FLUSH_S = 0.05
 """Least pause between two batches to the same peers. The first after a pause goes at once."""
+SAY_S = 5.0
+"""Least pause between two lines about what was dropped."""
 
 Given = tuple[bytes, bytes, Envelope]
 """Id, bytes and envelope of a transaction."""
@@ -67,6 +69,9 @@ class Relay:
         self._has_intake = asyncio.Event()
         self._flush_timer: asyncio.Handle | None = None
         self._flushed_s = 0.0
+        self._said = 0
+        """What of ``overflowed`` the log has."""
+        self._said_s = -SAY_S
 
     def joined(self, peer: bytes, *, is_validator: bool) -> None:
         """A peer is connected: it is given what waits in the pool, too."""
@@ -126,15 +131,25 @@ class Relay:
         batch = TRANSACTIONS_BATCH.decode(data)
         room = INTAKE_MAX - self._waiting
         if room <= 0:  # A flood must not cost more than its bytes.
-            self.overflowed += len(batch.transactions)
+            self._overflow(len(batch.transactions))
             return
         given = self._gossip.receive(peer, batch)
-        self.overflowed += max(0, len(given) - room)
+        if len(given) > room:
+            self._overflow(len(given) - room)
         kept = given[:room]
         if kept:
             self._intake.append((peer, kept))
             self._waiting += len(kept)
             self._has_intake.set()
+
+    def _overflow(self, count: int) -> None:
+        """Count what is dropped; say so now and then, each time all that came since the last."""
+        self.overflowed += count
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._said_s >= SAY_S:
+            count = self.overflowed - self._said
+            log.warning("transactions_overflowed count=%d waiting=%d", count, self._waiting)
+            self._said, self._said_s = self.overflowed, now_s
 
     async def run(self) -> None:
         """Admit what comes, until cancelled."""

@@ -21,7 +21,6 @@ from consensus.core import Core
 from consensus.effects import Blame
 from consensus.gossip import Gossip
 from consensus.messages import (
-    MESSAGE,
     BlockAnswer,
     BlockRequest,
     CertificateMessage,
@@ -44,8 +43,8 @@ from ..clock import Clock
 from ..config import P2pSection
 from ..gate import Gate
 from ..signatures import SignatureWorkers
+from .catching_up import CatchingUp
 from .channels import (
-    BLOCKS,
     BLOCKS_ASKED,
     CONSENSUS,
     MISSING_ASKED,
@@ -55,14 +54,15 @@ from .channels import (
     channel_table,
 )
 from .exchange import Exchange
-from .ranges import Ranges, members_first
+from .questions import ask, members_first, read
+from .ranges import Ranges
 from .relay import Relay
 
 log = logging.getLogger("colophon.network")
 
 BLOCK_ANSWER_MS = 5_000
 """How long a block is waited for; others are asked much sooner."""
-ON_CONSENSUS = (
+ON_CONSENSUS: tuple[type[Message], ...] = (
     VoteMessage,
     CertificateMessage,
     ViewRequest,
@@ -93,14 +93,14 @@ class Router:
         self._committee = application.machine.committee
         self._deliver: Deliver = lambda peer, message: None
         self._asking: set[asyncio.Task[None]] = set()
-        self._relaying: asyncio.Task[None] | None = None
         admission = Admission(application.machine, application.pool)
         channels = channel_table(application.machine.params)
         self.net = Network(
             Identity(key), application.machine.genesis_hash, channels, _settings(config, channels),
             self,
         )  # fmt: skip
-        self.ranges = Ranges(self.net, application, self._blame)
+        self.catching_up = CatchingUp(self.net, application, self._blame)
+        self._ranges = Ranges(self.net, application, gate)
         me = self._committee.index_of(key.public_key)
         relays = 0 if me is None else 1
         gossip = Gossip(key.public_key, application.pool.transactions, relays=relays)
@@ -123,8 +123,6 @@ class Router:
         """
         self._deliver = deliver
         self._exchange.moved()
-        self._relaying = asyncio.get_running_loop().create_task(self.relay.run(), name="relay")
-        self._relaying.add_done_callback(_say_if_failed)
         address = ""
         if listen is not None:
             host, port = listen
@@ -132,10 +130,16 @@ class Router:
         self.net.call(self._config.peers)
         return address
 
+    async def run(self) -> None:
+        """Do what lasts, once open, until cancelled; what it raises is a bug of this node."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.relay.run(), name="relay")
+            tasks.create_task(self._ranges.run(), name="ranges")
+            tasks.create_task(self.net.ended(), name="calling")
+
     async def close(self) -> None:
         """Leave."""
-        tasks = [*self._asking, *([] if self._relaying is None else [self._relaying])]
-        for task in tasks:
+        for task in self._asking:
             task.cancel()
         self._exchange.close()
         self.relay.close()
@@ -189,7 +193,7 @@ class Router:
 
     def catch_up(self, height: int) -> Coroutine[Any, Any, None]:
         """Fetch and commit final blocks up to a height (C18)."""
-        return self.ranges.catch_up(height)
+        return self.catching_up.catch_up(height)
 
     def _whom(self, member: int | None, attempt: int) -> bytes | None:
         """Return a peer to ask; strangers cost nothing, so they come last."""
@@ -203,20 +207,14 @@ class Router:
 
     async def _ask_block(self, peer: bytes, request: BlockRequest) -> None:
         try:
-            data = await self.net.request(peer, BLOCKS_ASKED, encode(request), BLOCK_ANSWER_MS)
+            answer = await ask(
+                self.net, peer, BLOCKS_ASKED, request, (BlockAnswer,), self._blame, BLOCK_ANSWER_MS
+            )
         except Rejected as refusal:
             log.debug("block_unanswered peer=%s reason=%s", peer.hex(), refusal)
             return
-        if not data:
-            return
-        try:
-            answer = MESSAGE.decode(data)
-            if not isinstance(answer, BlockAnswer):
-                raise Rejected("channel/WrongMessage", f"{type(answer).__name__} on {BLOCKS}")
-        except Rejected as refusal:
-            self.blame(peer, refusal.code, refusal.message)
-            return
-        self._take(peer, answer)
+        if answer is not None:
+            self._take(peer, answer)
 
     def _take(self, peer: bytes, message: Message) -> None:
         self._deliver(peer, message)
@@ -234,6 +232,7 @@ class Router:
     def on_gone(self, peer: bytes, code: str) -> None:
         """See ``p2p.contract.Handler``."""
         self._exchange.left(peer)
+        self._ranges.left(peer)
         self.relay.left(peer)
 
     def on_message(self, peer: bytes, channel: str, data: bytes) -> None:
@@ -254,16 +253,14 @@ class Router:
             if channel == MISSING_ASKED:
                 self._exchange.on_question(peer, request_id, data)
             elif channel == RANGES_ASKED:
-                self.ranges.on_question(peer, request_id, data)
+                self._ranges.on_question(peer, request_id, data)
             else:
                 self._on_block_question(peer, request_id, data)
         except Rejected as refusal:
             self.blame(peer, refusal.code, refusal.message)
 
     def _take_consensus(self, peer: bytes, data: bytes) -> None:
-        message = MESSAGE.decode(data)
-        if not isinstance(message, ON_CONSENSUS):
-            raise _wrong(message, CONSENSUS)
+        message = read(data, ON_CONSENSUS, CONSENSUS)
         if isinstance(message, LookbackAnswer) and self._committee.index_of(peer) is None:
             return  # C15 counts answers: of more than f members one is honest, strangers are free.
         if isinstance(message, VoteMessage):
@@ -274,23 +271,14 @@ class Router:
         self._take(peer, message)
 
     def _take_proposal(self, peer: bytes, data: bytes) -> None:
-        message = MESSAGE.decode(data)
-        if not isinstance(message, CompactProposal):
-            raise _wrong(message, PROPOSALS)
-        self._exchange.on_compact(peer, message)
+        self._exchange.on_compact(peer, read(data, (CompactProposal,), PROPOSALS))
 
     def _on_block_question(self, peer: bytes, request_id: int, data: bytes) -> None:
         """C9: a body by its id, while it may still be missing somewhere."""
-        question = MESSAGE.decode(data)
-        if not isinstance(question, BlockRequest):
-            raise _wrong(question, BLOCKS_ASKED)
+        question = read(data, (BlockRequest,), BLOCKS_ASKED)
         block = self._core.block(question.block_id)
         reply = b"" if block is None else encode(BlockAnswer(block.header, block.body))
         self.net.answer(peer, BLOCKS_ASKED, request_id, reply)
-
-
-def _wrong(message: object, channel: str) -> Rejected:
-    return Rejected("channel/WrongMessage", f"{type(message).__name__} on channel {channel}")
 
 
 def _settings(config: P2pSection, channels: tuple[Any, ...]) -> Settings:
@@ -305,8 +293,3 @@ def _settings(config: P2pSection, channels: tuple[Any, ...]) -> Settings:
         ban_ms=config.ban_ms,
         address=config.address,
     )
-
-
-def _say_if_failed(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.critical("relay_failed", exc_info=error)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 
+from chain.application import finish
 from chain.block import Block, Body
+from chain.codec import encode
 from chain.errors import Misuse, Rejected
-from chain.finality import LightClient
+from chain.finality import FinalityProof, LightClient
 from chain.header import Header
+from consensus import catchup
 from consensus.catchup import (
     RANGE_ASKED_MAX,
     Base,
     answer_range,
     check_range,
-    finalization_of,
+    is_own_finalization,
     next_range,
 )
-from consensus.messages import RangeAnswer, RangeRequest
+from consensus.messages import EncodedRange, RangeAnswer, RangeRequest
 from tests.simulation.application import GENESIS_HASH, GENESIS_TIME_MS, PARAMS
 from tests.simulation.cluster import Cluster
 from tests.simulation.keys import fake_verify
@@ -36,15 +41,23 @@ def run() -> Cluster:
 CLUSTER = run()
 BLOCKS = CLUSTER.nodes[0].app.blocks
 CLIENT = LightClient(GENESIS_HASH, LENGTH, 0, CLUSTER.setting.committee)
+PROOFS = CLUSTER.nodes[0].app.proofs
 
 
-def load(height: int) -> tuple[Header, Body]:
-    block = BLOCKS[height - 1]
-    return block.header, block.body
+def load(height: int) -> tuple[tuple[Header, Body], int]:
+    item = BLOCKS[height - 1].header, BLOCKS[height - 1].body
+    return item, len(encode(item))
+
+
+def make(
+    request: RangeRequest, prove: Callable[[int], FinalityProof | None] = PROOFS.get
+) -> RangeAnswer | None:
+    found = finish(answer_range(request, len(BLOCKS), LENGTH, load, prove))
+    return None if found is None else RangeAnswer(*found)
 
 
 def answer(request: RangeRequest) -> RangeAnswer:
-    found = answer_range(request, len(BLOCKS), LENGTH, load, CLUSTER.nodes[0].app.proofs.get)
+    found = make(request)
     assert found is not None
     return found
 
@@ -100,14 +113,46 @@ def test_an_answer_never_reaches_past_the_epoch() -> None:
 
 
 def test_an_answer_ends_at_a_block_with_a_proof() -> None:
-    proofs = {5: CLUSTER.nodes[0].app.proofs[5]}
+    proofs = {5: PROOFS[5]}
 
-    found = answer_range(RangeRequest(3, 9), len(BLOCKS), LENGTH, load, proofs.get)
+    found = make(RangeRequest(3, 9), proofs.get)
 
     assert found is not None
     assert [header.height for header, _ in found.blocks] == [3, 4, 5]
-    assert answer_range(RangeRequest(6, 3), len(BLOCKS), LENGTH, load, proofs.get) is None
-    assert answer_range(RangeRequest(99, 3), len(BLOCKS), LENGTH, load, proofs.get) is None
+    assert make(RangeRequest(6, 3), proofs.get) is None
+    assert make(RangeRequest(99, 3), proofs.get) is None
+
+
+def test_an_answer_of_encoded_blocks_is_the_same_message() -> None:
+    encoded = [
+        (msgspec.Raw(encode(header)), msgspec.Raw(encode(body))) for header, body in GOOD.blocks
+    ]
+
+    assert encode(EncodedRange(encoded, GOOD.proof)) == encode(GOOD)
+
+
+def test_an_answer_is_cut_after_its_bytes_but_never_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    for most, count in ((0, 1), (load(1)[1], 1), (sum(load(n)[1] for n in (1, 2, 3)), 3)):
+        monkeypatch.setattr(catchup, "RANGE_BYTES_MAX", most)
+        assert len(answer(RangeRequest(1, 8)).blocks) == count
+
+
+def test_an_answer_is_made_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two steps no more is read than what a step has, and the block that fills it."""
+    loaded: list[int] = []
+
+    def count(height: int) -> tuple[tuple[Header, Body], int]:
+        loaded.append(height)
+        return load(height)
+
+    monkeypatch.setattr(catchup, "STEP_BYTES", 1)
+    job = answer_range(RangeRequest(1, 4), len(BLOCKS), LENGTH, count, PROOFS.get)
+
+    for height in range(1, 5):
+        next(job)
+        assert loaded == list(range(1, height + 1))
+    with pytest.raises(StopIteration):
+        next(job)
 
 
 @pytest.mark.parametrize(
@@ -170,9 +215,8 @@ def test_a_forged_parent_certificate_is_refused() -> None:
 
 
 def test_a_head_needs_its_own_finalization() -> None:
-    proof = CLUSTER.nodes[0].app.proofs[8]
+    proof = PROOFS[8]
     longer = msgspec.structs.replace(proof, headers=[BLOCKS[8].header, *proof.headers])
 
-    assert finalization_of(proof) == proof.finalization
-    with pytest.raises(Misuse):
-        finalization_of(longer)
+    assert is_own_finalization(proof)
+    assert not is_own_finalization(longer)

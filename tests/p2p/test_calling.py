@@ -82,6 +82,40 @@ def test_a_bug_while_calling_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> 
     run(play)
 
 
+def test_a_bug_that_ends_calling_is_told_to_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play(world: World) -> None:
+        node = await world.node("node")
+        await node.network.ended()  # it never called
+
+        def broken(*arguments: Any) -> None:
+            raise RuntimeError("a bug")
+
+        monkeypatch.setattr(node.network._table, "due", broken)
+        node.network.call([])
+        with pytest.raises(ExceptionGroup) as failure:
+            await node.network.ended()
+        assert failure.group_contains(RuntimeError, match="a bug")
+
+    run(play)
+
+
+def test_who_waits_for_the_end_hears_of_it_and_ends_nothing() -> None:
+    async def play(world: World) -> None:
+        first, second = await world.pair()
+        waiting = asyncio.create_task(second.network.ended())
+        await world.turn()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await world.goes_on(second)
+
+        waiting = asyncio.create_task(second.network.ended())
+        await second.network.close()
+        await waiting
+        await world.until(lambda: first.saw("gone", second.id))
+
+    run(play)
+
+
 def test_a_second_connection_of_a_peer_replaces_the_first() -> None:
     async def play(world: World) -> None:
         node = await world.node("node")

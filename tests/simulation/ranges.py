@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from chain.block import Block
+from chain.application import finish
+from chain.block import Block, Body
+from chain.codec import encode
 from chain.finality import FinalityProof, LightClient
+from chain.header import Header
 from consensus.catchup import Base, answer_range, check_range, next_range
+from consensus.messages import RangeAnswer
 
 from .node import Node
 from .setting import Setting
@@ -24,13 +28,13 @@ def ask_range(setting: Setting, node: Node, peer: Node) -> tuple[list[Block], Fi
     client = LightClient(setting.genesis_hash, length, base.height // length, setting.committee)
     request = next_range(base, client)
     theirs = peer.app.blocks
-    answer = answer_range(
-        request,
-        len(theirs),
-        length,
-        lambda height: (theirs[height - 1].header, theirs[height - 1].body),
-        peer.app.proofs.get,
-    )
+
+    def load(height: int) -> tuple[tuple[Header, Body], int]:
+        item = theirs[height - 1].header, theirs[height - 1].body
+        return item, len(encode(item))
+
+    found = finish(answer_range(request, len(theirs), length, load, peer.app.proofs.get))
+    answer = None if found is None else RangeAnswer(*found)
     if peer.mischief is not None:
         answer = peer.mischief.range_answer(peer, answer)
     if answer is None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from chain.errors import Rejected
 
-Answer = Callable[[bytes], bytes]
+Answer = Callable[[bytes], bytes | Awaitable[bytes]]
 
 
 class Peers:
@@ -27,7 +27,8 @@ class Peers:
         self.asked.append(peer)
         if peer not in self.answers:
             raise Rejected("p2p/Timeout", f"no answer within {timeout_ms} ms")
-        return self.answers[peer](data)
+        found = self.answers[peer](data)
+        return found if isinstance(found, bytes) else await found
 
     def answer(self, peer: bytes, channel: str, request_id: int, data: bytes) -> None:
         self.answered.append((peer, channel, request_id, data))

@@ -1,68 +1,30 @@
-"""Catching up by ranges: from a real chain, past peers that lie, are silent, or have nothing."""
+"""Final blocks given: what is answered, one answer at a time, whose first, and when not at all."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
 
 from chain.codec import encode
 from chain.errors import Rejected
+from colophon import gate as gate_module
 from colophon.application import NodeApplication
-from colophon.config import MempoolSection
-from colophon.network.ranges import Ranges, members_first
-from colophon.pool import NodePool
-from colophon.signatures import SignatureWorkers
-from consensus.effects import Blame
+from colophon.gate import Gate
+from colophon.network.channels import RANGES_ASKED
+from colophon.network.ranges import Ranges
+from consensus import catchup
 from consensus.messages import MESSAGE, BlockRequest, RangeAnswer, RangeRequest
-from state.families import REGISTRY
-from state.machine import StateMachine
-from tests.colophon.lonely import (
-    VALIDATOR,
-    Disk,
-    Lonely,
-    SimulatedStore,
-    VirtualClock,
-    genesis,
-)
+from tests.colophon.lonely import VALIDATOR, Disk, Lonely, SimulatedStore, VirtualClock
 
 from .peers import Peers
 
-HEIGHT = 40
-"""More than one range."""
+HEIGHT = 12
+TURNS = 200
+"""Turns of the loop: many more than a few answers take."""
 MEMBER, FIRST, SECOND = VALIDATOR.public_key, b"first", b"second"
-
-
-class Behind:
-    """A node at height 0, and the answers of one at ``HEIGHT``."""
-
-    def __init__(self, ahead: NodeApplication, *peers: bytes) -> None:
-        self.peers = Peers(*peers)
-        self.blames: list[Blame] = []
-        machine = StateMachine(SimulatedStore(), genesis(), REGISTRY)
-        clock = VirtualClock()
-        pool = NodePool(machine, clock, MempoolSection())
-        self.application = NodeApplication(machine, SignatureWorkers(0), clock, pool)
-        self.ranges = Ranges(self.peers, self.application, self.blames.append)
-        self._serving = Peers()
-        self._server = Ranges(self._serving, ahead, self.blames.append)
-
-    def truth(self, question: bytes) -> bytes:
-        """Answer as an honest node does."""
-        self._server.on_question(b"asker", 1, question)
-        return self._serving.answered[-1][3]
-
-    def catch_up(self) -> int:
-        """Catch up and return the height come to."""
-        asyncio.run(self.ranges.catch_up(HEIGHT))
-        return self.application.machine.head.height
-
-    @property
-    def codes(self) -> list[tuple[bytes, str]]:
-        """Who was blamed for what."""
-        return [(blame.peer, blame.code) for blame in self.blames]
 
 
 @pytest.fixture(scope="module")
@@ -73,92 +35,167 @@ def ahead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeApplication]
         yield node.application
 
 
-def test_ranges_are_fetched_and_executed_until_nobody_has_more(ahead: NodeApplication) -> None:
-    node = Behind(ahead, FIRST)
-    node.peers.answers[FIRST] = node.truth
-
-    assert node.catch_up() == HEIGHT
-    assert node.application.machine.head.block_id == ahead.machine.head.block_id
-    assert (node.codes, node.ranges.target) == ([], 0)
+@pytest.fixture
+def server(ahead: NodeApplication, monkeypatch: pytest.MonkeyPatch) -> Server:
+    monkeypatch.setattr(catchup, "STEP_BYTES", 1)
+    monkeypatch.setattr(gate_module, "PATIENCE_S", 3_600)
+    return Server(ahead)
 
 
-def test_with_nobody_there_or_nobody_answering_it_comes_back_as_it_was(
-    ahead: NodeApplication,
+class Server:
+    """A node that is asked; every block that it reads is a step."""
+
+    def __init__(self, application: NodeApplication) -> None:
+        self.peers = Peers()
+        self.gate = Gate()
+        self.ranges = Ranges(self.peers, application, self.gate)
+
+    def ask(self, peer: bytes, request_id: int, height: int = 1, count: int = 9) -> None:
+        """Let a question come."""
+        self.ranges.on_question(peer, request_id, encode(RangeRequest(height, count)))
+
+    def play(self, *acts: Callable[[], None], turns: int = TURNS) -> None:
+        """Run, and do one thing after the other with so many turns of the loop after each."""
+
+        async def run() -> None:
+            running = asyncio.create_task(self.ranges.run())
+            for act in acts:
+                act()
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+        asyncio.run(run())
+
+    @property
+    def given(self) -> list[tuple[bytes, int, list[int]]]:
+        """Who was answered, which question, with which heights."""
+        assert all(channel == RANGES_ASKED for _, channel, _, _ in self.peers.answered)
+        return [(peer, number, heights(data)) for peer, _, number, data in self.peers.answered]
+
+
+def heights(data: bytes) -> list[int]:
+    """Return the heights in an answer; none if it shows nothing."""
+    if not data:
+        return []
+    answer = MESSAGE.decode(data)
+    assert isinstance(answer, RangeAnswer)
+    return [header.height for header, _ in answer.blocks]
+
+
+def test_an_answer_has_the_blocks_and_the_proof_of_the_last(
+    ahead: NodeApplication, server: Server
 ) -> None:
-    assert Behind(ahead).catch_up() == 0
-    silent = Behind(ahead, FIRST, SECOND)
-    assert (silent.catch_up(), silent.codes) == (0, [])
-    assert sorted(silent.peers.asked) == [FIRST, SECOND]
+    server.play(lambda: server.ask(FIRST, 7, height=2, count=3))
 
-
-def test_peers_with_nothing_to_show_are_no_liars(ahead: NodeApplication) -> None:
-    node = Behind(ahead, FIRST, SECOND)
-    node.peers.answers = {FIRST: lambda question: b"", SECOND: node.truth}
-
-    assert (node.catch_up(), node.codes) == (HEIGHT, [])
-
-
-def _swapped(answer: RangeAnswer) -> RangeAnswer:
-    (first, _), (_, body) = answer.blocks[:2]
-    return RangeAnswer([(first, body), *answer.blocks[1:]], answer.proof)
-
-
-LIES = {
-    "block/BodyMismatch": lambda answer: encode(_swapped(answer)),
-    "range/Broken": lambda answer: encode(RangeAnswer(answer.blocks[1:], answer.proof)),
-    "range/Proof": lambda answer: encode(RangeAnswer(answer.blocks[:-1], answer.proof)),
-    "channel/WrongMessage": lambda answer: encode(BlockRequest(bytes(32))),
-    "codec/Malformed": lambda answer: b"\xc1",
-}
-
-
-@pytest.mark.parametrize("code", LIES)
-def test_a_liar_is_blamed_and_the_next_peer_believed(ahead: NodeApplication, code: str) -> None:
-    node = Behind(ahead, FIRST, SECOND)
-
-    def lie(question: bytes) -> bytes:
-        answer = MESSAGE.decode(node.truth(question))
-        return LIES[code](answer) if isinstance(answer, RangeAnswer) else b""
-
-    node.peers.answers = {FIRST: lie, SECOND: node.truth}
-
-    assert node.catch_up() == HEIGHT
-    assert set(node.codes) == {(FIRST, code)}
-
-
-def test_who_was_silent_is_asked_last_from_then_on(ahead: NodeApplication) -> None:
-    strangers = [b"stranger %d" % number for number in range(9)]
-    node = Behind(ahead, *strangers, FIRST)
-    node.peers.answers[FIRST] = node.truth
-
-    assert node.catch_up() == HEIGHT
-    assert max(node.peers.asked.count(stranger) for stranger in strangers) <= 2
-
-
-def test_members_are_asked_before_strangers(ahead: NodeApplication) -> None:
-    node = Behind(ahead, FIRST, SECOND, MEMBER)
-    node.peers.answers[MEMBER] = node.truth
-
-    assert node.catch_up() == HEIGHT
-    assert node.peers.asked[0] == MEMBER
-    assert members_first([FIRST, MEMBER, SECOND], ahead.machine.committee) == [
-        MEMBER, FIRST, SECOND,
-    ]  # fmt: skip
+    blocks = [ahead.reader.block(height) for height in (2, 3, 4)]
+    expected = RangeAnswer(
+        [(block.header, block.body) for block in blocks], ahead.reader.finality(4)
+    )
+    assert server.peers.answered == [(FIRST, RANGES_ASKED, 7, encode(expected))]
 
 
 @pytest.mark.parametrize(
     ("height", "blocks_max"), [(0, 9), (HEIGHT + 1, 9), (2**64 - 1, 9), (1, 0)]
 )
-def test_a_question_about_nothing_is_answered_with_nothing(
-    ahead: NodeApplication, height: int, blocks_max: int
+def test_a_question_about_nothing_is_answered_at_once(
+    server: Server, height: int, blocks_max: int
 ) -> None:
-    assert Behind(ahead).truth(encode(RangeRequest(height, blocks_max))) == b""
+    server.ask(FIRST, 1, height, blocks_max)
+
+    assert server.given == [(FIRST, 1, [])]
 
 
 @pytest.mark.parametrize(
     ("question", "code"),
     [(b"\xc1", "codec/Malformed"), (encode(BlockRequest(bytes(32))), "channel/WrongMessage")],
 )
-def test_what_is_no_question_is_refused(ahead: NodeApplication, question: bytes, code: str) -> None:
+def test_what_is_no_question_is_refused(server: Server, question: bytes, code: str) -> None:
     with pytest.raises(Rejected, match=code):
-        Behind(ahead).ranges.on_question(FIRST, 1, question)
+        server.ranges.on_question(FIRST, 1, question)
+
+
+def test_members_are_answered_first_and_others_in_their_order(server: Server) -> None:
+    def ask() -> None:
+        for peer in (FIRST, SECOND, MEMBER):
+            server.ask(peer, 1, count=1)
+
+    server.play(ask)
+
+    assert server.given == [(MEMBER, 1, [1]), (FIRST, 1, [1]), (SECOND, 1, [1])]
+
+
+def test_the_loop_is_served_between_blocks_and_one_answer_is_made_at_a_time(
+    ahead: NodeApplication, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn = 0
+    read: list[tuple[int, int]] = []
+    encoded_block = ahead.reader.encoded_block
+
+    def spy(height: int) -> tuple[bytes, bytes]:
+        read.append((turn, height))
+        return encoded_block(height)
+
+    def passes() -> None:
+        nonlocal turn
+        turn += 1
+
+    def ask() -> None:
+        server.ask(FIRST, 1, height=1, count=3)
+        server.ask(SECOND, 1, height=7, count=3)
+
+    monkeypatch.setattr(ahead.reader, "encoded_block", spy)
+    server.play(ask, *[passes] * 20, turns=1)
+
+    assert [height for _, height in read] == [1, 2, 3, 7, 8, 9]
+    assert len({turn for turn, _ in read}) == 6
+
+
+def test_of_one_peer_the_newest_question_waits_and_the_older_is_answered_with_nothing(
+    server: Server,
+) -> None:
+    def ask() -> None:
+        for number in range(1, 100):
+            server.ask(FIRST, number, height=number % HEIGHT + 1, count=1)
+        server.ask(SECOND, 1, height=5, count=1)
+        server.ask(FIRST, 100, height=3, count=1)
+
+    server.play(ask)
+
+    refused = [(FIRST, number, []) for number in range(1, 100)]
+    assert server.given == [*refused, (FIRST, 100, [3]), (SECOND, 1, [5])]
+
+
+def test_nothing_is_read_while_consensus_has_a_job(server: Server) -> None:
+    server.gate.close()
+    server.play(lambda: server.ask(FIRST, 1))
+    assert server.given == []
+
+    server.ask(FIRST, 2, count=1)
+    server.gate.open()
+    server.play(lambda: None)
+    assert server.given == [(FIRST, 2, [1])]
+
+
+def test_who_went_is_not_answered_and_asks_anew_when_it_is_back(server: Server) -> None:
+    """On a new connection ids begin anew: an old answer would be a wrong one to a new question."""
+
+    def come_back() -> None:
+        server.ranges.left(FIRST)
+        server.ask(FIRST, 1, height=5, count=1)
+        server.ask(SECOND, 1)
+        server.ranges.left(SECOND)
+
+    def pause() -> None:
+        assert (FIRST, 1, list(range(1, 10))) not in server.given
+
+    server.play(lambda: server.ask(FIRST, 1, count=9), come_back, *[pause] * TURNS, turns=3)
+
+    assert server.given == [(FIRST, 1, [5])]
+
+
+def test_what_waits_at_the_end_is_dropped(server: Server) -> None:
+    server.play(lambda: server.ask(FIRST, 1, count=9), turns=3)
+
+    assert server.given == []

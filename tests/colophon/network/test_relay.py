@@ -111,8 +111,11 @@ def test_what_is_no_batch_is_refused(data: bytes) -> None:
         World().relay.take(PEER, data)
 
 
-def test_what_waits_to_be_read_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_waits_to_be_read_is_bounded_and_what_is_dropped_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(relay_module, "INTAKE_MAX", 3)
+    monkeypatch.setattr(relay_module, "SAY_S", 3_600)
     world = World()
 
     async def play() -> None:
@@ -123,6 +126,31 @@ def test_what_waits_to_be_read_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     asyncio.run(play())
 
     assert (world.relay._waiting, world.relay.overflowed) == (3, 5)
+    assert [record.getMessage() for record in caplog.records] == [
+        "transactions_overflowed count=1 waiting=2"
+    ]
+
+
+def test_the_next_line_has_all_that_was_dropped_since_the_last(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(relay_module, "INTAKE_MAX", 0)
+    monkeypatch.setattr(relay_module, "SAY_S", 3_600)
+    world = World()
+    batch = encode(TransactionsBatch([transfer(0)]))
+
+    async def play() -> None:
+        for _ in range(3):
+            world.relay.take(PEER, batch)
+        monkeypatch.setattr(relay_module, "SAY_S", 0)
+        world.relay.take(PEER, batch)
+
+    asyncio.run(play())
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "transactions_overflowed count=1 waiting=0",
+        "transactions_overflowed count=3 waiting=0",
+    ]
 
 
 def test_a_flood_is_not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +158,9 @@ def test_a_flood_is_not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay_module, "INTAKE_MAX", 0)
     world = World()
 
-    world.relay.take(PEER, encode(TransactionsBatch([b"no transaction"] * BATCH_COUNT_MAX)))
+    async def play() -> None:
+        world.relay.take(PEER, encode(TransactionsBatch([b"no transaction"] * BATCH_COUNT_MAX)))
+
+    asyncio.run(play())
 
     assert world.relay.overflowed == BATCH_COUNT_MAX
