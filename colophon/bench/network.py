@@ -249,7 +249,7 @@ class _Bench:
         nodes, own, started = self._cpu(), time.process_time(), time.monotonic()
         first = int((await client.call("chain.status"))["height"])
         await asyncio.sleep(seconds)
-        last = int((await client.call("chain.status"))["height"])
+        last = await self._height_above(client, first + 1)
         elapsed = time.monotonic() - started
         cpu = (self._cpu() - nodes) / elapsed, (time.process_time() - own) / elapsed
         blocks = await self._blocks(client, first, last)
@@ -257,6 +257,15 @@ class _Bench:
         count = sum(int(block["transactions"]) for block in blocks[1:])
         intervals = [later - earlier for earlier, later in pairwise(times)]
         return Span(count * 1_000 / (times[-1] - times[0]), intervals, *cpu)
+
+    async def _height_above(self, client: AsyncClient, height: int) -> int:
+        """Return the height, once it is above this one: two blocks make an interval."""
+        until = time.monotonic() + FILL_S
+        while (found := int((await client.call("chain.status"))["height"])) <= height:
+            if time.monotonic() > until:
+                raise AssertionError(f"no block above height {height} within {FILL_S:.0f} s")
+            await asyncio.sleep(0.1)
+        return found
 
     async def _blocks(self, client: AsyncClient, first: int, last: int) -> list[dict[str, Any]]:
         blocks: list[dict[str, Any]] = []

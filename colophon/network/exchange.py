@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
@@ -39,8 +38,6 @@ log = logging.getLogger("colophon.network")
 
 ANSWER_MS = 5_000
 """How long an answer is waited for; others are asked much sooner."""
-EARLY_MAX = 64
-"""Proposals of the next epoch that are kept until it opens here (C11)."""
 
 ANSWERS: tuple[type[TransactionsAnswer | IdsAnswer], ...] = (TransactionsAnswer, IdsAnswer)
 
@@ -73,7 +70,9 @@ class Exchange:
         self._proposals: Proposals | None = None
         self._epoch = -1
         self._place = (0, 0)
-        self._early: deque[tuple[bytes, CompactProposal]] = deque(maxlen=EARLY_MAX)
+        self._early: dict[bytes, CompactProposal] = {}
+        """Proposals of the next epoch wait until it opens here (C11), the newest of each member:
+        nothing of them can be checked before. What is missed is sent again (C8)."""
         self._timer: asyncio.TimerHandle | None = None
         self._asking: set[asyncio.Task[None]] = set()
 
@@ -113,8 +112,8 @@ class Exchange:
             for peer in self._network.peers:
                 self._proposals.joined(peer)
         self._proposals.moved(shared.view, shared.finalised_view)
-        early, self._early = self._early, deque(maxlen=EARLY_MAX)
-        for peer, message in early:
+        early, self._early = self._early, {}
+        for peer, message in early.items():
             self.on_compact(peer, message)
 
     def joined(self, peer: bytes) -> None:
@@ -162,7 +161,8 @@ class Exchange:
             return
         header = message.header
         if header.epoch == self._epoch + 1:
-            self._early.append((peer, message))
+            if self._core.shared.committee.index_of(peer) is not None:
+                self._early[peer] = message
             return
         leader = None
         if header.epoch == self._epoch:

@@ -21,8 +21,8 @@ from p2p.network import Network
 from state.registry import Transaction
 
 from ..admission import Admission
-from ..application import NodeApplication
 from ..gate import Gate
+from ..pool import NodePool
 from ..signatures import SignatureWorkers, items_of
 from .channels import TRANSACTIONS
 
@@ -32,6 +32,8 @@ STEP = 32
 """Transactions per step: some 4 ms of work where signatures are verified inline."""
 INTAKE_MAX = 8_192
 """Transactions that wait to be read; what comes beyond comes again with a proposal (C17)."""
+INTAKE_BYTES_MAX = 16 * 1024 * 1024
+"""Their bytes, give or take a batch: the largest have 64 KiB, and take twice as much decoded."""
 FLUSH_S = 0.05
 """Least pause between two batches to the same peers. The first after a pause goes at once."""
 SAY_S = 5.0
@@ -49,7 +51,7 @@ class Relay:
         network: Network,
         gossip: Gossip,
         admission: Admission,
-        application: NodeApplication,
+        pool: NodePool,
         workers: SignatureWorkers,
         gate: Gate,
         blame: Callable[[Blame], None],
@@ -60,12 +62,13 @@ class Relay:
         self._gossip = gossip
         self._relays = gossip.relays
         self._admission = admission
-        self._application = application
+        self._pool = pool
         self._workers = workers
         self._gate = gate
         self._blame = blame
         self._intake: deque[tuple[bytes, list[Given]]] = deque()
         self._waiting = 0
+        self._waiting_bytes = 0
         self._has_intake = asyncio.Event()
         self._flush_timer: asyncio.Handle | None = None
         self._flushed_s = 0.0
@@ -75,7 +78,7 @@ class Relay:
 
     def joined(self, peer: bytes, *, is_validator: bool) -> None:
         """A peer is connected: it is given what waits in the pool, too."""
-        self._gossip.joined(peer, self._pool(), is_validator=is_validator)
+        self._gossip.joined(peer, self._pooled(), is_validator=is_validator)
         self._plan_flush()
 
     def left(self, peer: bytes) -> None:
@@ -87,10 +90,9 @@ class Relay:
         if self._flush_timer is not None:
             self._flush_timer.cancel()
 
-    def _pool(self) -> Iterator[tuple[bytes, bytes]]:
-        pool = self._application.pool
-        for tx_id in list(self._application.pool.transactions):
-            waiting = pool.mempool.get(tx_id)
+    def _pooled(self) -> Iterator[tuple[bytes, bytes]]:
+        for tx_id in list(self._pool.transactions):
+            waiting = self._pool.mempool.get(tx_id)
             if waiting is not None:
                 yield tx_id, waiting.raw
 
@@ -99,7 +101,7 @@ class Relay:
     def admitted(self, tx: Transaction, raw: bytes, source: bytes | None) -> None:
         """A transaction entered the pool: spread it soon."""
         # A second copy is for senders that die half way; under load it costs more than it saves.
-        self._gossip.relays = self._relays if self._application.pool.is_easy else 0
+        self._gossip.relays = self._relays if self._pool.is_easy else 0
         self._gossip.admitted(tx.id, raw, source)
         self._plan_flush()
 
@@ -130,7 +132,8 @@ class Relay:
         """Queue a batch of a peer; raises ``Rejected`` if it is none: then the peer is at fault."""
         batch = TRANSACTIONS_BATCH.decode(data)
         room = INTAKE_MAX - self._waiting
-        if room <= 0:  # A flood must not cost more than its bytes.
+        # A flood must not cost more than its bytes.
+        if room <= 0 or self._waiting_bytes >= INTAKE_BYTES_MAX:
             self._overflow(len(batch.transactions))
             return
         given = self._gossip.receive(peer, batch)
@@ -140,6 +143,7 @@ class Relay:
         if kept:
             self._intake.append((peer, kept))
             self._waiting += len(kept)
+            self._waiting_bytes += _size(kept)
             self._has_intake.set()
 
     def _overflow(self, count: int) -> None:
@@ -161,6 +165,7 @@ class Relay:
                 for start in range(0, len(given), STEP):
                     chunk = given[start : start + STEP]
                     self._waiting -= len(chunk)
+                    self._waiting_bytes -= _size(chunk)
                     await self._gate.wait()
                     await self._admit(peer, chunk)
                     await asyncio.sleep(0)
@@ -190,3 +195,7 @@ class Relay:
                 self._admission.add(tx, waiting, peer)
             except Rejected as refusal:
                 log.debug("not_admitted tx=%s reason=%s", tx.id.hex(), refusal)
+
+
+def _size(given: list[Given]) -> int:
+    return sum(len(raw) for _, raw, _ in given)

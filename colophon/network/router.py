@@ -104,7 +104,9 @@ class Router:
         me = self._committee.index_of(key.public_key)
         relays = 0 if me is None else 1
         gossip = Gossip(key.public_key, application.pool.transactions, relays=relays)
-        self.relay = Relay(self.net, gossip, admission, application, workers, gate, self._blame)
+        self.relay = Relay(
+            self.net, gossip, admission, application.pool, workers, gate, self._blame
+        )
 
         def check(envelope: Envelope) -> None:
             application.expect(admission.inspect(envelope, len(encode(envelope))))

@@ -131,6 +131,15 @@ def test_what_waits_to_be_read_is_bounded_and_what_is_dropped_said_once(
     ]
 
 
+def test_what_waits_to_be_read_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module, "INTAKE_BYTES_MAX", 1)
+    world = World()
+
+    assert world.give([transfer(0), transfer(1)], [transfer(2)]) == 2
+    assert world.relay.overflowed == 1
+    assert world.give([transfer(2)]) == 3
+
+
 def test_the_next_line_has_all_that_was_dropped_since_the_last(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

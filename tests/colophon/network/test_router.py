@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from chain.codec import encode
@@ -28,6 +29,7 @@ from consensus.core import Core
 from consensus.events import Started
 from consensus.messages import (
     BlockRequest,
+    CompactProposal,
     LookbackAnswer,
     LookbackQuestion,
     RangeRequest,
@@ -39,6 +41,7 @@ from p2p.network import Network
 from state.families import REGISTRY
 from state.machine import StateMachine
 from tests.colophon.lonely import START_MS, SimulatedStore, VirtualClock
+from tests.consensus.driver import Driver
 
 from .peers import Peers
 
@@ -121,6 +124,23 @@ def test_look_back_answers_count_only_from_members(door: Door) -> None:
         (STRANGERS[0], LookbackQuestion(0, 0, 1)),
     ]
     assert door.blamed == []
+
+
+def test_of_the_next_epochs_proposals_the_newest_of_each_member_is_kept(door: Door) -> None:
+    """Nothing of them can be checked yet, so strangers could fill the memory with them."""
+    door.router._exchange.moved()
+    header = Driver().block(1).header
+    early = [
+        CompactProposal(msgspec.structs.replace(header, epoch=1, view=view), None, [], [],
+                        bytes(64), [])
+        for view in (1, 2)
+    ]  # fmt: skip
+
+    for peer in (*STRANGERS, *door.members):
+        for proposal in early:
+            door.hear(peer, PROPOSALS, proposal)
+
+    assert door.router._exchange._early == dict.fromkeys(door.members, early[1])
 
 
 @pytest.mark.parametrize(
