@@ -59,7 +59,7 @@ def _want(
 
 def on_request_timer(shared: Shared) -> None:
     """Ask for everything that is due, and once more for what did not come in time."""
-    for want in shared.wants.values():
+    for want in list(shared.wants.values()):  # Asking for ranges drops all that is for blocks.
         if want.due_ms <= shared.now_ms:
             shared.emit(Request(want.message, want.member, want.attempt))
             want.attempt += 1

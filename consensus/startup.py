@@ -76,6 +76,8 @@ def _restore_vote(shared: Shared, vote: Vote) -> None:
         shared.journal_votes = []
     if vote.view == shared.journal_view:
         shared.journal_votes.append(vote)
+    if vote.view < shared.floor:
+        return
     round_ = shared.round(vote.view)
     round_.promised[vote.kind] = vote
     certificate, _ = round_.book.add(vote)

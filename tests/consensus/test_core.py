@@ -701,6 +701,19 @@ def test_single_blocks_are_not_asked_for_while_ranges_come() -> None:
     assert far.id in driver.core.shared.wants
 
 
+def test_nobody_holding_a_final_block_leads_to_ranges() -> None:
+    driver = follower()
+    final = driver.block(3, time_ms=GENESIS_TIME_MS + 1)
+    driver.learn(FINALIZE, 3, final.id)
+    driver.learn(NOTARIZE, 4, driver.block(4, salt=1).id)
+
+    while not of(driver.effects, Sync):
+        driver.fire(Timer.REQUEST)
+
+    assert driver.core.shared.syncing
+    assert not any(isinstance(key, bytes) for key in driver.core.shared.wants)
+
+
 def test_nothing_is_signed_in_a_view_that_was_forgotten() -> None:
     driver, _ = syncing_far_behind(60)
     driver._handle(Synced, epoch=driver.core.shared.start, head=None)

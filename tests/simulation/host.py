@@ -17,6 +17,7 @@ from consensus.journal import VoteRecord
 from consensus.messages import EpochEnded, Message
 from consensus.timers import Timer
 
+from .memory import require_bounded
 from .node import Node
 from .ranges import ask_range
 from .setting import Setting
@@ -26,6 +27,8 @@ from .wire import Wire
 
 FEW = 8
 """So few new blocks in an answer: its giver had no more, and consensus asks for the rest (C7)."""
+LOOK_EVENTS = 64
+"""Every so many events a node's memory is looked at: what grows, grows for long."""
 FETCH_TURNS_MAX = 4
 """So often everybody is asked for a range in vain before the core is told."""
 
@@ -115,6 +118,8 @@ class Host:
         self.events += 1
         self._digest.update(b"%d %d %s;" % (self._timeline.now_ms, node.index, name))
         effects = node.core.handle(event)
+        if self.events % LOOK_EVENTS == 0 and self._setting.judge(node) is not None:
+            require_bounded(node.index, node.core.shared)
         if effects:
             self._perform(node, effects)
 

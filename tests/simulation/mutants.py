@@ -47,6 +47,16 @@ _UNPROMISING = (
 """Takes away the second check that would stop a broken promise with an assertion."""
 
 MUTANTS: dict[str, Mutant] = {
+    "memory-grows-while-ranges-come": Mutant(
+        "absent",
+        (
+            Edit(
+                "consensus.finalising",
+                "        forget_below(shared, certificate.view - VIEWS_KEPT)\n",
+                "",
+            ),
+        ),
+    ),
     "quorum-off-by-one": Mutant(
         "faulty",
         (
