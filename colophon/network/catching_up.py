@@ -61,8 +61,7 @@ class CatchingUp:
                 last = blocks[-1]
                 self.target = max(self.target, last.header.height)
                 base = Base(last.id, last.header.height, last.header.time_ms)
-                is_near = len(blocks) <= FEW and last.header.height >= height
-                if is_near and is_own_finalization(proof):
+                if self._is_near(blocks, height) and is_own_finalization(proof):
                     await self._commit(blocks, proof)
                     break
                 coming = asyncio.create_task(self._fetch(base))
@@ -74,6 +73,12 @@ class CatchingUp:
             coming.cancel()
             self.target = 0
         log.info("caught_up height=%d", self._application.machine.head.height)
+
+    def _is_near(self, blocks: list[Block], height: int) -> bool:
+        """Tell whether a range says that little is left; one that ends its epoch says nothing."""
+        last = blocks[-1].header.height
+        ends_epoch = last % self._application.machine.params.epoch_length == 0
+        return len(blocks) <= FEW and last >= height and not ends_epoch
 
     def _base(self) -> Base:
         head = self._application.machine.head

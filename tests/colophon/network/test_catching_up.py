@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from chain.codec import encode
@@ -16,11 +18,14 @@ from colophon.network.catching_up import CatchingUp
 from colophon.network.ranges import Ranges
 from colophon.pool import NodePool
 from colophon.signatures import SignatureWorkers
+from colophon.testnet.make import local_params, new_genesis
 from consensus.effects import Blame
 from consensus.messages import MESSAGE, BlockRequest, RangeAnswer
 from state.families import REGISTRY
 from state.machine import StateMachine
+from tests.colophon import lonely
 from tests.colophon.lonely import (
+    START_MS,
     VALIDATOR,
     Disk,
     Lonely,
@@ -85,6 +90,23 @@ def test_ranges_are_fetched_and_executed_until_nobody_has_more(ahead: NodeApplic
     assert node.catch_up() == HEIGHT
     assert node.application.machine.head.block_id == ahead.machine.head.block_id
     assert (node.codes, node.catching_up.target) == ([], 0)
+
+
+def test_the_end_of_a_short_epoch_is_not_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A range never passes an epoch's end, so a short one does not say that little is left."""
+    params = msgspec.structs.replace(local_params(dev=False), epoch_length=4)
+    short = new_genesis("short", START_MS, [VALIDATOR], [], params)
+    monkeypatch.setattr(lonely, "_GENESIS", [short])
+    with closing(Lonely(tmp_path, SimulatedStore(), VirtualClock(), Disk(), [])) as ahead:
+        ahead.run_to(21)
+        node = Behind(ahead.application, FIRST)
+        node.peers.answers[FIRST] = node.truth
+
+        asyncio.run(node.catching_up.catch_up(3))
+
+    assert node.application.machine.head.height == 21
 
 
 def test_with_nobody_there_or_nobody_answering_it_comes_back_as_it_was(
