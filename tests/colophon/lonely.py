@@ -240,7 +240,11 @@ class Lonely:
         for block in effect.blocks:
             finish(self.application.execute(block))
         self.application.commit(list(effect.blocks), effect.proof)
-        self._post(ev.Committed, block_id=effect.blocks[-1].id)
+        last = effect.blocks[-1]
+        self._post(ev.Committed, block_id=last.id)
+        if last.header.height % self.application.machine.params.epoch_length == 0:
+            start = self.application.epoch_start(last.header.epoch + 1)
+            self._post(ev.EpochOpened, epoch=start)
 
     # --- load ---------------------------------------------------------------------------------
 
