@@ -238,6 +238,7 @@ class NodeApplication:
         blobs = [
             (blob.hash, attachment.salt + attachment.data)
             for tx, given in zip(candidate.transactions, attachments, strict=False)
+            if tx.blobs
             for blob, attachment in zip(dict.fromkeys(tx.blobs), given, strict=True)
         ]
         return self.machine.commit_batch(candidate.block.id, proof, blobs, behind=behind)

@@ -192,9 +192,11 @@ class Hub:
         """Called on the event loop with every block that becomes final, ascending."""
         if block.height <= self.height:
             return
+        self.height = block.height
+        if not self._live:
+            return  # Whoever comes later reads it from the store.
         events = BlockEvents(block)
         self._keep(events)
-        self.height = block.height
         for subscription, deliver in list(self._live.items()):
             deliver(subscription, events)
 

@@ -52,6 +52,8 @@ POOL = 25_000
 FILL_S = 60.0
 """Longest time that filling the pools may take."""
 WARM_S = 3.0
+SETTLE_S = 10.0
+"""From when the nodes can take no more: filling all pools at once is no steady state."""
 LINES = 3
 """Requests that a saturating sender keeps open at each node."""
 PACED = 0.8
@@ -180,7 +182,7 @@ class _Bench:
             self._genesis_hash = bytes.fromhex((await client.call("chain.genesis"))["hash"][2:])
             load = Load(self._name, self._genesis_hash, self._senders, VALIDATORS)
             expected = EXPECTED * self._v / VALIDATORS
-            self._prepare(load, POOL + int(expected * (2.5 * seconds + 5 * WARM_S)))
+            self._prepare(load, POOL + int(expected * (2.5 * seconds + 4 * SETTLE_S)))
             saturated = await self._saturate(client, load, seconds)
             offered = OVERLOAD * saturated.per_second
             self._progress(f"{self._name}: offering {offered:.0f} a second")
@@ -206,10 +208,10 @@ class _Bench:
     ) -> Span:
         """Return what happens in so many seconds, from when the nodes can take no more."""
         sending = asyncio.create_task(load)
-        until = time.monotonic() + FILL_S - WARM_S
+        until = time.monotonic() + FILL_S - SETTLE_S
         while not sender.tally.busy and time.monotonic() < until:
             await asyncio.sleep(0.1)
-        await asyncio.sleep(WARM_S)
+        await asyncio.sleep(SETTLE_S)
         span = await self._span(client, seconds)
         sending.cancel()
         return span
