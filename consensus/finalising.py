@@ -28,7 +28,8 @@ def finalise(shared: Shared) -> bool:
     if shared.end_proof is not None or shared.mode is Mode.STOPPED:
         return False
     if shared.syncing:
-        forget_below(shared, certificate.view - VIEWS_KEPT)
+        if certificate.view - VIEWS_KEPT > shared.floor:
+            forget_below(shared, certificate.view - VIEWS_KEPT)
         return False
     assert certificate.block_id is not None
     chain = _chain_to_head(shared, certificate.block_id)
@@ -108,9 +109,7 @@ def forget_below(shared: Shared, floor: int) -> None:
     While ranges are fetched the head stands still, and the network does not: all that passes
     will come once more, with the ranges.
     """
-    if floor <= shared.floor:
-        return
-    shared.floor = floor
+    floor = shared.floor = max(floor, shared.floor)
     for view in [view for view in shared.rounds if view < floor]:
         del shared.rounds[view]
     for view in [view for view in shared.candidates if view < floor]:

@@ -52,8 +52,8 @@ MUTANTS: dict[str, Mutant] = {
         (
             Edit(
                 "consensus.finalising",
-                "        forget_below(shared, certificate.view - VIEWS_KEPT)\n",
-                "",
+                "        if certificate.view - VIEWS_KEPT > shared.floor:\n",
+                "        if False:\n",
             ),
         ),
     ),
@@ -105,6 +105,10 @@ MUTANTS: dict[str, Mutant] = {
                 "consensus.learning",
                 "    if certificate.view < shared.head.view - VIEWS_KEPT:\n"
                 '        raise Rejected("block/Stale", "the parent lies far below what is final")\n'
+                "    if certificate.view < shared.floor:\n"
+                "        verify_certificate("
+                "certificate, shared.committee, shared.genesis_hash, shared.verifier)\n"
+                "        return\n"
                 "    learn_certificate(shared, certificate)\n",
                 "    take_certificate(shared, certificate)\n",
             ),
