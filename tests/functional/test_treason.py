@@ -28,8 +28,9 @@ from tests.functional.stranger import Stranger
 from tests.functional.traffic import rich
 
 TRAITOR = 3
-AWAY = 70
-"""Blocks that a node is away: three questions for ranges, so that each peer is asked."""
+AWAY = 200
+"""Blocks that a node is away: seven questions for ranges, so that each peer is asked, one that is
+connected late too."""
 ASK_MS = 30_000
 
 
