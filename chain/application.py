@@ -29,7 +29,7 @@ Job = Generator[None, None, T]
 
 
 def finish(job: Job[T]) -> T:
-    """Run a job to its end without pausing (tests, catch-up)."""
+    """Run a job to its end without pausing, where nobody else waits."""
     while True:
         try:
             next(job)

@@ -31,6 +31,7 @@ from state.store import Batch
 from .clock import Clock
 from .pool import NodePool
 from .signatures import SignatureWorkers, items_of
+from .steps import run_steps
 
 STEP_TRANSACTIONS = 64
 """Transactions looked at between two yields: about 2 ms, or one chunk of signatures."""
@@ -184,7 +185,7 @@ class NodeApplication:
     # --- finality -----------------------------------------------------------------------------
 
     def commit(self, blocks: list[Block], proof: FinalityProof) -> None:
-        """Make finalised, executed blocks durable and adopt them, at once (catch-up, tests)."""
+        """Make finalised, executed blocks durable and adopt them, at once; a node ``finalise``s."""
         for block, its_proof in _with_proofs(blocks, proof):
             candidate = self._candidate(block)
             self.machine.write(finish(self._batch(candidate, its_proof)))
@@ -304,17 +305,6 @@ class NodeApplication:
             finalization=finalization,
             has_transactions=bool(block.body.transactions),
         )
-
-
-async def run_steps(job: Job[T]) -> T:
-    """Run a job to its end, letting the loop serve others between its steps."""
-    while True:
-        try:
-            next(job)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        await asyncio.sleep(0)
 
 
 def _require_all(waiting: Future[list[bool]]) -> None:

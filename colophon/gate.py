@@ -8,14 +8,9 @@ all the same, because a pool that nothing enters makes no block. Who is behind w
 from __future__ import annotations
 
 import asyncio
-from typing import TypeVar
-
-from chain.application import Job
 
 PATIENCE_S = 0.05
 """Longest wait at a closed gate: with steps of 4 ms, admission still has a twelfth of the time."""
-
-T = TypeVar("T")
 
 
 class Gate:
@@ -42,14 +37,3 @@ class Gate:
                 await self._open.wait()
         except TimeoutError:
             pass  # this one step may pass
-
-    async def run(self, job: Job[T]) -> T:
-        """Run a job to its end, waiting here before each of its steps."""
-        while True:
-            await self.wait()
-            try:
-                next(job)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            await asyncio.sleep(0)

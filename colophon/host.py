@@ -31,6 +31,7 @@ from .clock import Clock
 from .gate import Gate
 from .guard_file import GuardFile
 from .journal_file import JournalFile
+from .steps import run_steps
 
 log = logging.getLogger("colophon.consensus")
 
@@ -299,23 +300,19 @@ class Host:
                 case fx.StopCertify():
                     self._discarded.discard(effect.block_id)
 
-    async def _drive(self, job: Job[T], block_id: bytes | None = None) -> T:
-        """Run a job step by step, letting the loop serve others in between."""
-        while True:
+    async def _drive(self, job: Job[T], block_id: bytes) -> T:
+        """Run a job about a block that may be discarded meanwhile."""
+
+        async def require_wanted() -> None:
             if block_id in self._discarded:
-                job.close()
                 raise _Discarded
-            try:
-                next(job)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            await asyncio.sleep(0)
+
+        return await run_steps(job, require_wanted)
 
     async def _build(self, effect: fx.Build) -> None:
         view = effect.placement.view
         try:
-            built = await self._drive(self._application.build(effect.placement, empty=effect.empty))
+            built = await run_steps(self._application.build(effect.placement, empty=effect.empty))
         except (Rejected, CertifyFault) as error:
             log.error("build_failed view=%d reason=%s", view, error)
             tx_id = error.tx_id if isinstance(error, CertifyFault) else None
@@ -378,7 +375,7 @@ class Host:
         """Execute what was not, commit in order; a fault under finality stops the node (C7)."""
         for block in effect.blocks:
             try:
-                await self._drive(self._application.execute(block))
+                await run_steps(self._application.execute(block))
             except (Rejected, CertifyFault) as error:
                 self.stop(
                     f"block {block.header.height} is final but cannot be executed here: {error}"

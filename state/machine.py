@@ -1,8 +1,9 @@
 """The state machine: blocks in, states out (docs/architecture.md, protocol.md B4–B9, A1).
 
 It holds the finalised state on disk, its tree in memory, and above it the chain of executed but
-un-finalised blocks. It knows nothing of votes. A block passes through it in three calls:
-``authorise`` (may it be voted for), ``execute`` (what does it do), ``commit`` (it is final).
+un-finalised blocks. It knows nothing of votes. A block passes through it in four steps:
+``authorise`` (may it be voted for), ``execute`` (what does it do), ``commit_batch`` and ``write``
+(it is final), ``adopt`` (it is the head).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, islice
 
-from chain.application import Derived, Job, Placement, finish, make_filler, make_header
+from chain.application import Derived, Job, Placement, make_filler, make_header
 from chain.block import Block, Body
 from chain.certificate import Evidence
 from chain.codec import encode
@@ -358,11 +359,6 @@ class StateMachine:
     def discard(self, block_id: bytes) -> None:
         """Forget an un-finalised block (its view was nullified, or a rule broke on it)."""
         self._candidates.pop(block_id, None)
-
-    def commit(self, block_id: bytes, proof: FinalityProof) -> Executed:
-        """Write and adopt a block at once (catch-up, tests, benchmarks)."""
-        self.write(finish(self.commit_batch(block_id, proof)))
-        return finish(self.adopt(block_id))
 
     def prove_before_head(self, key: bytes) -> tuple[bytes | None, StateProof]:
         """Return the value of a key after the head's parent, and its proof under that root.

@@ -16,7 +16,8 @@ from consensus.effects import Blame
 from consensus.messages import RangeAnswer, RangeRequest
 from p2p.network import Network
 
-from ..application import NodeApplication, run_steps
+from ..application import NodeApplication
+from ..steps import run_steps
 from .channels import RANGES_ASKED
 from .questions import ask, members_first
 

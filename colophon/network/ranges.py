@@ -19,6 +19,7 @@ from p2p.network import Network
 
 from ..application import NodeApplication
 from ..gate import Gate
+from ..steps import run_steps
 from .channels import RANGES_ASKED
 from .questions import members_first, read
 
@@ -75,7 +76,7 @@ class Ranges:
                 peer = members_first(self._waiting, self._application.machine.committee)[0]
                 question = self._waiting.pop(peer)
                 self._asker = peer
-                data = await self._gate.run(self._make(question.request))
+                data = await run_steps(self._make(question.request), self._gate.wait)
                 if self._asker == peer:
                     self._answer(peer, question.id, data)
             self._has_questions.clear()

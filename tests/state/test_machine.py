@@ -104,11 +104,16 @@ class World:
         """Return the finality proof of a block."""
         return FinalityProof(self.certificate(block.header.view, block.id), [block.header])
 
+    def commit(self, block: Block) -> None:
+        """Make an executed child of the head final."""
+        self.machine.write(finish(self.machine.commit_batch(block.id, self.proof(block))))
+        finish(self.machine.adopt(block.id))
+
     def finalise(self, *transactions: Transaction) -> Block:
         """Make, execute and commit the next block."""
         block = self.block(*transactions)
         self.execute(block, *transactions)
-        self.machine.commit(block.id, self.proof(block))
+        self.commit(block)
         return block
 
 
@@ -176,7 +181,7 @@ def test_siblings_do_not_see_each_other_and_the_loser_is_dropped() -> None:
     assert world.machine.tip(empty.id).state_root != world.machine.tip(full.id).state_root
 
     for block in (full, child):
-        world.machine.commit(block.id, world.proof(block))
+        world.commit(block)
 
     assert not world.machine.is_executed(empty.id)
     assert world.machine.balance(b"\0" + (9).to_bytes(20, "big")) == 5
@@ -236,7 +241,7 @@ def test_blocks_of_one_batch_become_final_together() -> None:
     for block in chain:
         finish(machine.adopt(block.id))
     for block in apart.execute_chain(3):
-        apart.machine.commit(block.id, apart.proof(block))
+        apart.commit(block)
 
     assert machine.head == apart.machine.head and machine.head.height == 3
     assert dict(together.store.scan(b"", None)) == dict(apart.store.scan(b"", None))
@@ -380,10 +385,10 @@ def test_what_is_read_from_memory_is_what_the_store_holds() -> None:
         above = world.block(above=won.id)
         world.execute(above)
 
-        machine.commit(won.id, world.proof(won))
+        world.commit(won)
 
         for key, value in machine.state_pairs():
             assert machine._state.read(key) == value
             absent = key[:-1] + bytes([key[-1] ^ 255])
             assert machine._state.read(absent) == world.store.get(b"s" + absent)
-        machine.commit(above.id, world.proof(above))
+        world.commit(above)
