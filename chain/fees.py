@@ -23,6 +23,11 @@ def base_part(units: int, base_fee: int) -> int:
     return -(-units * base_fee // 1_000_000)
 
 
+def base_fee_within(units: int, ncolo: int) -> int:
+    """Return the highest base fee at which ``base_part`` asks at most so much; below 0 if none."""
+    return ncolo * 1_000_000 // units
+
+
 def next_base_fee(params: Params, parent_fee: int, parent_units: int, elapsed_ms: int) -> int:
     """Return the base fee of a block ``elapsed_ms`` after its parent (F3)."""
     window_ms = min(elapsed_ms, FEE_WINDOW_MS)

@@ -29,13 +29,14 @@ class Admission:
         envelope = ENVELOPE.decode(raw)
         return transaction_id(envelope.body, envelope.signatures), envelope
 
-    def inspect(self, envelope: Envelope, size: int) -> Transaction:
+    def inspect(self, envelope: Envelope, size: int, tx_id: bytes | None = None) -> Transaction:
         """Return the transaction of a decoded envelope of ``size`` bytes; raises ``Rejected``.
 
+        ``tx_id`` is its id where that has been made already.
         What is refused here would be refused by every node of this network, at any time.
         """
         machine = self._machine
-        tx = machine.registry.read(envelope.body, envelope.signatures, machine.genesis_hash)
+        tx = machine.read_transaction(envelope, tx_id)
         params = machine.params
         if size > params.tx_bytes_max:
             raise Rejected("tx/TooManyBytes", f"{size} bytes, at most {params.tx_bytes_max}")

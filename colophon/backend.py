@@ -46,6 +46,8 @@ GONE_MAX = 10_000
 RETRY_AFTER_MS = 500
 BUSY = ("pool/Full", "pool/Busy")
 """Refusals that say nothing of the transaction: it may be sent again soon."""
+PASSED = ("pool/SeqUsed", "pool/Expired")
+"""Refusals of what may be final already."""
 FAUCET_WAIT_MS = 10_000
 
 _GONE = {"expired": TxState.EXPIRED, "replaced": TxState.REPLACED, "dropped": TxState.DROPPED}
@@ -153,7 +155,7 @@ class NodeBackend:
             "catching_up_target": self._router.catching_up.target,
             "peer_bytes_received_total": self._router.net.counters.bytes_received,
             "peer_bytes_sent_total": self._router.net.counters.bytes_sent,
-            "peer_transactions_overflowed_total": self._router.relay.overflowed,
+            "peer_transactions_overflowed_total": self._router.relay.intake.overflowed,
             "bans_total": self._router.net.counters.bans,
         }
 
@@ -199,19 +201,19 @@ class NodeBackend:
             return tx_id
         try:
             self._admission.require_room()
-            if self._is_final(tx_id):
-                return tx_id
-            tx = self._admission.inspect(parsed, len(envelope))
+            tx = self._admission.inspect(parsed, len(envelope), tx_id)
             waiting = self._admission.require_hope(tx, envelope, None)
             if not await self._verifier.verify(items_of(tx)):
                 raise Rejected("crypto/BadSignature", "a signature does not verify under its key")
-            if tx.id not in self._pool:  # it may have come a second time meanwhile
+            if tx_id not in self._pool:  # it may have come a second time meanwhile
                 self._admission.add(tx, waiting, None)
         except Rejected as refusal:
+            if refusal.code in PASSED and self._is_final(tx_id):
+                return tx_id
             if refusal.code in BUSY:
                 raise _busy(refusal) from None
             raise
-        return tx.id
+        return tx_id
 
     def _on_admitted(self, tx: Transaction, raw: bytes, source: bytes | None) -> None:
         self._gone.pop(tx.id, None)

@@ -7,7 +7,7 @@ import heapq
 from chain.params import Params
 
 from .mempool import Mempool
-from .waiting import Lane, Waiting
+from .waiting import Kept, Lane, Waiting
 
 MISFITS_MAX = 32
 """Transactions in a row that do not fit before a block counts as full."""
@@ -43,7 +43,7 @@ class Assembly:
         self._is_empty = True
         # The running number breaks ties by arrival order and keeps transactions uncompared.
         heads = enumerate(pool.heads(following, time_ms))
-        self._heap = [(-tx.rank, order, tx) for order, tx in heads]
+        self._heap = [(-kept.rank, order, kept.tx) for order, kept in heads]
         self._order = len(self._heap)
         heapq.heapify(self._heap)
 
@@ -67,9 +67,9 @@ class Assembly:
         if successor is not None:
             self._offer(successor)
 
-    def _offer(self, tx: Waiting) -> None:
+    def _offer(self, kept: Kept) -> None:
         self._order += 1
-        heapq.heappush(self._heap, (-tx.rank, self._order, tx))
+        heapq.heappush(self._heap, (-kept.rank, self._order, kept.tx))
 
 
 class ExecutionRate:

@@ -28,7 +28,7 @@ class Departures:
         tx = kept.tx
         if tx.valid_until:
             heapq.heappush(self._expiring, (tx.valid_until, tx.id))
-        heapq.heappush(self._worst, (tx.rank, -kept.order, tx.id))
+        heapq.heappush(self._worst, (kept.rank, -kept.order, tx.id))
         self._compact()
 
     def take_worst(self) -> Kept | None:
@@ -56,7 +56,7 @@ class Departures:
         """Rebuild a heap once most of its entries are of transactions that left."""
         bound = 2 * len(self._here) + SPARE
         if len(self._worst) > bound:
-            self._worst = [(k.tx.rank, -k.order, tx_id) for tx_id, k in self._here.items()]
+            self._worst = [(k.rank, -k.order, tx_id) for tx_id, k in self._here.items()]
             heapq.heapify(self._worst)
         if len(self._expiring) > bound:
             kept = [k.tx for k in self._here.values() if k.tx.valid_until]

@@ -103,7 +103,7 @@ class Mempool:
         if len(self._by_id) >= self._count_max or self.bytes >= self._bytes_max:
             worst = self._departures.take_worst()
             self._departures.put_back()
-            if worst is None or worst.tx.rank >= tx.rank:
+            if worst is None or worst.rank >= tx.rank:
                 raise Rejected("pool/Full", FULL)
 
     def add(self, tx: Waiting, now_ms: int, wall_ms: int) -> list[bytes]:
@@ -192,13 +192,15 @@ class Mempool:
 
     def _find_room(self, tx: Waiting, old: Kept | None) -> list[bytes]:
         """Return the worst transactions that leave for a better one (``pool/Full`` if none)."""
-        leaving: dict[bytes, None] = {}
         count = len(self._by_id) - (old is not None)
         size = self.bytes - (0 if old is None else old.tx.size)
+        if count < self._count_max and size + tx.size <= self._bytes_max:
+            return []
+        leaving: dict[bytes, None] = {}
         try:
             while count + 1 > self._count_max or size + tx.size > self._bytes_max:
                 worst = self._departures.take_worst()
-                if worst is None or worst.tx.rank >= tx.rank:
+                if worst is None or worst.rank >= tx.rank:
                     raise Rejected("pool/Full", FULL)
                 for kept in self._followers(worst.tx):
                     if kept.tx.id in leaving or kept is old:
@@ -254,7 +256,7 @@ class Mempool:
                 continue
             payer = kept.tx.payer
             short = self._owed[payer] > self._view.spendable(payer)
-            if not short and kept.tx.max_fee >= kept.tx.fee_at(base_fee):
+            if not short and base_fee <= kept.base_fee_max:
                 kept.bad_since_ms = None
             elif kept.bad_since_ms is None:
                 kept.bad_since_ms = now_ms
@@ -272,7 +274,7 @@ class Mempool:
 
     # Reading
 
-    def heads(self, following: dict[Lane, int], time_ms: int) -> Iterator[Waiting]:
+    def heads(self, following: dict[Lane, int], time_ms: int) -> Iterator[Kept]:
         """Return, for each lane, its next transaction if that may go into a block now.
 
         ``following`` overrides the finalised state's next sequence number of a lane where
@@ -282,15 +284,15 @@ class Mempool:
         for lane, queue in self._lanes.items():
             kept = queue.by_seq.get(following.get(lane, queue.following))
             if kept is not None and kept.is_ready(base_fee, time_ms):
-                yield kept.tx
+                yield kept
 
-    def next_of(self, lane: Lane, seq: int, time_ms: int) -> Waiting | None:
+    def next_of(self, lane: Lane, seq: int, time_ms: int) -> Kept | None:
         """Return a lane's transaction with this sequence number if a block may take it now."""
         queue = self._lanes.get(lane)
         kept = None if queue is None else queue.by_seq.get(seq)
         if kept is None or not kept.is_ready(self._view.base_fee(), time_ms):
             return None
-        return kept.tx
+        return kept
 
     def has_ready(self, time_ms: int) -> bool:
         """Tell whether the next block could take anything: the core's TransactionsAvailable."""
@@ -304,7 +306,7 @@ class Mempool:
 
     def _keep(self, tx: Waiting, following: int, now_ms: int) -> None:
         self._order += 1
-        kept = Kept(tx, now_ms, self._order)
+        kept = Kept(tx, now_ms, self._order, tx.rank, tx.base_fee_max)
         self._by_id[tx.id] = kept
         self._by_short_id.setdefault(tx.id[:8], []).append(tx.id)
         lane = self._lanes.setdefault((tx.sender, tx.lane), _LaneQueue(following))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chain.fees import base_part
+import msgspec
+
+from chain.fees import base_fee_within, base_part
 
 RANK_SHIFT = 64
 """Ranks are tip per unit in 2^-64 ncolo: integers that compare like the fractions."""
@@ -13,8 +15,7 @@ Lane = tuple[bytes, int]
 """Sender and lane number."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the pool sees of a transaction; its signatures have been verified."""
 
     id: bytes
@@ -48,6 +49,11 @@ class Waiting:
         """Return the fee F it would pay (F2)."""
         return base_part(self.units, base_fee) + self.tip
 
+    @property
+    def base_fee_max(self) -> int:
+        """The highest base fee at which it can pay its fee F; below 0 if it never can."""
+        return base_fee_within(self.units, self.max_fee - self.tip)
+
 
 @dataclass(slots=True)
 class Kept:
@@ -57,6 +63,9 @@ class Kept:
     since_ms: int
     order: int
     """Its number in the order of arrival."""
+    rank: int
+    base_fee_max: int
+    """These two are ``tx``'s: every build asks for them of the whole pool."""
     bad_since_ms: int | None = None
     """Since when it has been unpayable whenever it was looked at."""
     aside: bool = False
@@ -64,10 +73,11 @@ class Kept:
 
     def is_ready(self, base_fee: int, time_ms: int) -> bool:
         """Tell whether a block of this time and base fee may take it."""
-        tx = self.tx
-        if self.aside or 0 < tx.valid_until < time_ms:
-            return False
-        return tx.max_fee >= tx.fee_at(base_fee)
+        return (
+            base_fee <= self.base_fee_max
+            and not self.aside
+            and not 0 < self.tx.valid_until < time_ms
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ class FinalisedState:
     """The state at the head; ``advance`` moves it on."""
 
     def __init__(self, store: KeyValueStore) -> None:
-        """``load`` and ``advance`` come before the first ``read``."""
+        """``load`` and ``advance`` come before the first ``get``."""
         self._store = store
         self._accounts = RowCache()
         self._is_present: Callable[[bytes], bool] = lambda key: True
@@ -37,7 +37,7 @@ class FinalisedState:
                 self._accounts.put({key: value})
             yield key, value
 
-    def read(self, key: bytes) -> bytes | None:
+    def get(self, key: bytes) -> bytes | None:
         """Return the value of a key, or None."""
         if not key.startswith(ACCOUNTS.prefix):
             return self._store.get(layout.STATE + key) if self._is_present(key) else None

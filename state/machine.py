@@ -23,7 +23,7 @@ from chain.genesis import Genesis
 from chain.header import HEADER, Header
 from chain.ids import NCOLO
 from chain.state_proof import StateProof
-from chain.transaction import SignedBody
+from chain.transaction import Envelope, SignedBody
 
 from . import layout
 from .candidate import Candidate, Selection, transaction_bytes
@@ -85,26 +85,27 @@ class StateMachine:
         """Yield every key and value under the root, in key order."""
         return self._state.pairs()
 
-    def read_transaction(self, signed: SignedBody) -> Transaction:
-        """Return a transaction that passes every check its bytes allow; raises ``Rejected``."""
-        return self.registry.read(signed.body, signed.signatures, self.genesis_hash)
+    def read_transaction(
+        self, signed: SignedBody | Envelope, tx_id: bytes | None = None
+    ) -> Transaction:
+        """Return a transaction that passes every check its bytes allow; raises ``Rejected``.
+
+        ``tx_id`` is its id, if the caller has made it from these bytes already.
+        """
+        return self.registry.read(signed.body, signed.signatures, self.genesis_hash, tx_id=tx_id)
 
     def next_seq(self, sender: bytes, lane: int) -> int:
         """Return the next sequence number of a lane in the finalised state."""
-        account = ACCOUNTS.get(self._view, sender)
-        return next_seq(self._view, account, sender, lane)
+        account = ACCOUNTS.get(self._state, sender)
+        return next_seq(self._state, account, sender, lane)
 
     def balance(self, holder: bytes) -> int:
         """Return a holder's ncolo in the finalised state."""
-        return balance_of(self._view, holder, NCOLO)
+        return balance_of(self._state, holder, NCOLO)
 
     def account(self, sender: bytes) -> Account | None:
         """Return the account row in the finalised state, or None."""
-        return ACCOUNTS.get(self._view, sender)
-
-    @property
-    def _view(self) -> Overlay:
-        return Overlay(self._state.read)
+        return ACCOUNTS.get(self._state, sender)
 
     def base_fee_at(self, time_ms: int) -> int:
         """Return the base fee of a child of the head at this time (F3)."""
@@ -139,7 +140,7 @@ class StateMachine:
     def overlay_above(self, parent_id: bytes) -> Overlay:
         """Return a fresh overlay whose parent state is that after ``parent_id``."""
         if parent_id == self.head.block_id:
-            return Overlay(self._state.read)
+            return Overlay(self._state.get)
         return self._candidates[parent_id].overlay.child()
 
     # --- building and checking ----------------------------------------------------------------

@@ -107,9 +107,17 @@ class Registry:
         for event in module.events:
             self.events[tag_of(event)] = event
 
-    def read(self, raw_body: bytes, signatures: list[bytes], genesis_hash: bytes) -> Transaction:
+    def read(
+        self,
+        raw_body: bytes,
+        signatures: list[bytes],
+        genesis_hash: bytes,
+        *,
+        tx_id: bytes | None = None,
+    ) -> Transaction:
         """Decode and check a transaction as far as its bytes and the network decide (T6).
 
+        ``tx_id`` is the transaction's id, if the caller has made it from these bytes already.
         Raises ``Rejected`` with a ``codec/``, ``field/`` or ``tx/`` code. Signatures are not
         verified here, attachments not looked at.
         """
@@ -137,7 +145,7 @@ class Registry:
         tally = self._inspect(body.messages)
         units = fees.envelope_units(len(raw_body), len(signatures)) + tally.units
         return Transaction(
-            transaction_id(raw_body, signatures),
+            tx_id or transaction_id(raw_body, signatures),
             raw_body,
             signatures,
             body,

@@ -111,6 +111,15 @@ def test_the_base_part_rounds_up(units: int, base_fee: int) -> None:
     assert exact <= fees.base_part(units, base_fee) < exact + 1
 
 
+@given(st.integers(1, 10**4), st.integers(0, 10**8), st.integers(-(10**4), 10**6))
+def test_the_highest_base_fee_that_an_amount_pays_for(
+    units: int, base_fee: int, ncolo: int
+) -> None:
+    within = fees.base_part(units, base_fee) <= ncolo
+
+    assert within == (base_fee <= fees.base_fee_within(units, ncolo))
+
+
 FEES = st.integers(PARAMS.base_fee_floor, 10**15)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
 import pytest
@@ -192,7 +192,7 @@ def test_what_reaches_the_pool_in_the_meantime_is_not_asked_for() -> None:
 
 
 def test_an_ambiguous_short_id_is_asked_for() -> None:
-    twin = replace(pooled(b"twin"), id=ids_of(LABELS)[1][:8] + bytes(24))
+    twin = msgspec.structs.replace(pooled(b"twin"), id=ids_of(LABELS)[1][:8] + bytes(24))
     proposals = make(twin, *map(pooled, LABELS))
 
     proposals.on_compact(LEADER, shrunk(LABELS), LEADER, 0)
@@ -201,7 +201,7 @@ def test_an_ambiguous_short_id_is_asked_for() -> None:
 
 
 def test_a_twin_in_the_pool_is_found_out_by_the_full_ids() -> None:
-    twin = replace(pooled(b"twin"), id=ids_of(LABELS)[1][:8] + bytes(24))
+    twin = msgspec.structs.replace(pooled(b"twin"), id=ids_of(LABELS)[1][:8] + bytes(24))
     proposals = make(twin, *(pooled(LABELS[i]) for i in (0, 2, 3)))
     message = shrunk(LABELS)
     proposals.on_compact(LEADER, message, LEADER, 0)

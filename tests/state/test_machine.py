@@ -388,7 +388,7 @@ def test_what_is_read_from_memory_is_what_the_store_holds() -> None:
         world.commit(won)
 
         for key, value in machine.state_pairs():
-            assert machine._state.read(key) == value
+            assert machine._state.get(key) == value
             absent = key[:-1] + bytes([key[-1] ^ 255])
-            assert machine._state.read(absent) == world.store.get(b"s" + absent)
+            assert machine._state.get(absent) == world.store.get(b"s" + absent)
         world.commit(above)
