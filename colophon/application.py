@@ -64,6 +64,8 @@ class NodeApplication:
         self._inspected: dict[bytes, Transaction] = {}
         """Transactions of blocks on their way, well formed; their signatures are not verified."""
         self._attachments: dict[bytes, list[list[Attachment]]] = {}
+        self._signed: dict[bytes, set[bytes]] = {}
+        """By block on its way: its transactions that came with it, their signatures verified."""
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
         self._head_moves = asyncio.Lock()
         # Held from the first byte of a final block's batch until the machine has adopted it.
@@ -151,9 +153,10 @@ class NodeApplication:
         for index, (tx_id, signed) in enumerate(
             zip(block.transaction_ids, block.body.transactions, strict=True)
         ):
+            inspected = self._inspected.pop(tx_id, None)
             tx = self.pool.transactions.get(tx_id)
             if tx is None:
-                tx = self._inspected.pop(tx_id, None) or self.machine.read_transaction(signed)
+                tx = inspected or self.machine.read_transaction(signed, tx_id)
                 unknown.append(tx)
             transactions.append(tx)
             if index % STEP_TRANSACTIONS == STEP_TRANSACTIONS - 1:
@@ -165,7 +168,12 @@ class NodeApplication:
             while not waiting.done():
                 yield
             _require_all(waiting)
+        self._signed[block.id] = {tx.id for tx in unknown}
         return transactions
+
+    def is_signed(self, tx_id: bytes) -> bool:
+        """Tell whether a transaction came with a block on its way and its signatures fit."""
+        return any(tx_id in ids for ids in self._signed.values())
 
     def _accept(self, block: Block, transactions: list[Transaction]) -> None:
         if block.header.kind == KIND_FILLER:
@@ -181,6 +189,7 @@ class NodeApplication:
         """Forget an un-finalised block."""
         self.machine.discard(block_id)
         self._attachments.pop(block_id, None)
+        self._signed.pop(block_id, None)
 
     # --- finality -----------------------------------------------------------------------------
 
@@ -245,11 +254,10 @@ class NodeApplication:
         return self.machine.commit_batch(candidate.block.id, proof, blobs, behind=behind)
 
     def _adopted(self, block: Block, transactions: list[Transaction], executed: Executed) -> None:
-        self._attachments = {
-            block_id: given
-            for block_id, given in self._attachments.items()
-            if self.machine.candidate(block_id) is not None
-        }
+        for passed in [each for each in self._attachments if not self.holds(each)]:
+            del self._attachments[passed]
+        for passed in [each for each in self._signed if not self.holds(each)]:
+            del self._signed[passed]
         self.pool.committed(block, transactions)
         for listener in self.listeners:
             listener(block, transactions, executed)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from chain.block import (
     Body,
@@ -30,14 +31,28 @@ from .messages import (
     ProposalMessage,
     TransactionsRequest,
 )
-from .waiting import Waiting
 
 SHORT_ID_BYTES = 8
 CLAIMS_MAX = 2 * SHORT_IDS_MAX
 """Transactions given by somebody that are remembered until the ids are proven."""
 
-Find = Callable[[bytes], Sequence[Waiting]]
-"""``Mempool.with_short_id``."""
+
+class Held(Protocol):
+    """A transaction that this node has: ``id`` is that of the envelope in ``raw``."""
+
+    @property
+    def id(self) -> bytes:
+        """Its id."""
+        ...
+
+    @property
+    def raw(self) -> bytes:
+        """Its canonical envelope, well formed and with the attachments that fit (T5, T6)."""
+        ...
+
+
+Find = Callable[[bytes], Sequence[Held]]
+"""Returns what is held here whose ids begin with these 8 bytes."""
 Check = Callable[[Envelope], None]
 """Raises ``Rejected`` unless body and attachments are well formed and fit (T5, T6)."""
 
@@ -80,12 +95,12 @@ class Rebuild:
         self.is_abandoned = False
         """It has more bytes than a block may have: whatever comes is dropped."""
         self.bytes = 0
-        """Received and held for it; what lies in the pool does not count."""
+        """Received and held for it; what was here already does not count."""
         self._find = find
         self._check = check
         self._bytes_max = bytes_max
         self._keys: list[bytes] = message.short_ids
-        self._found: dict[bytes, Waiting | _Given] = {}
+        self._found: dict[bytes, Held | _Given] = {}
         """By key: the short id, or the full one once the ids are proven."""
         self.convicted: list[Blame] = []
         """Whose word the proven ids contradict."""
@@ -102,7 +117,7 @@ class Rebuild:
         return TransactionsRequest(self.block_id, missing)
 
     def refresh(self) -> None:
-        """Look for what is missing in the pool: it may have come there in the meantime."""
+        """Look for what is missing among what is here: it may have come in the meantime."""
         for key in self._keys:
             if key not in self._found:
                 fitting = [tx for tx in self._find(key[:SHORT_ID_BYTES]) if tx.id.startswith(key)]
@@ -230,9 +245,9 @@ def block_bytes(envelope: Envelope) -> int:
     return size + sum(len(attachment.data) for attachment in envelope.attachments)
 
 
-def _size(item: Waiting | _Given) -> int:
+def _size(item: Held | _Given) -> int:
     return block_bytes(item.envelope) if isinstance(item, _Given) else 0
 
 
-def _envelope_of(item: Waiting | _Given) -> Envelope:
+def _envelope_of(item: Held | _Given) -> Envelope:
     return item.envelope if isinstance(item, _Given) else ENVELOPE.decode_own(item.raw)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from chain.codec import encode
@@ -15,7 +15,7 @@ from chain.committee import Committee
 from chain.crypto import verify_signature
 from chain.errors import Rejected
 from chain.transaction import Envelope, transaction_id
-from consensus.compact import shrink
+from consensus.compact import Held, shrink
 from consensus.core import Core
 from consensus.effects import Blame
 from consensus.messages import (
@@ -32,6 +32,7 @@ from p2p.network import Network
 from ..application import NodeApplication
 from ..clock import Clock
 from .channels import MISSING_ASKED, PROPOSALS, TRANSACTIONS
+from .intake import Arrival
 from .questions import ask, read
 
 log = logging.getLogger("colophon.network")
@@ -55,15 +56,19 @@ class Exchange:
         application: NodeApplication,
         clock: Clock,
         *,
+        unread: Callable[[bytes], Arrival | None],
         check: Callable[[Envelope], None],
         take: Take,
         blame: Callable[[Blame], None],
     ) -> None:
-        """``check`` raises ``Rejected`` unless a transaction is well formed (T3, T5, T6)."""
+        """``unread`` looks for a well-formed transaction among those that nobody has read, by
+        short id; ``check`` raises ``Rejected`` unless one is well formed (T3, T5, T6).
+        """
         self._network = network
         self._core = core
         self._application = application
         self._clock = clock
+        self._unread = unread
         self._check = check
         self._take = take
         self._blame = blame
@@ -105,7 +110,7 @@ class Exchange:
                 shared.start,
                 shared.genesis_hash,
                 verify_signature,
-                find=self._application.pool.mempool.with_short_id,
+                find=self._find,
                 check=self._check,
                 bytes_max=shared.params.block_bytes_max,
             )
@@ -115,6 +120,17 @@ class Exchange:
         early, self._early = self._early, {}
         for peer, message in early.items():
             self.on_compact(peer, message)
+
+    def _find(self, short_id: bytes) -> Sequence[Held]:
+        """Return what this node has that may be meant: in the pool, or on its way into it."""
+        pooled = self._application.pool.mempool.with_short_id(short_id)
+        if pooled:
+            return pooled
+        arrival = self._unread(short_id)
+        if arrival is None or arrival.tx is None:
+            return ()
+        self._application.expect(arrival.tx)
+        return (arrival,)
 
     def joined(self, peer: bytes) -> None:
         """A peer is connected."""

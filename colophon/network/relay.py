@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator
 
 from chain.codec import encode
 from chain.errors import Rejected
-from chain.transaction import Envelope
 from consensus.effects import Blame
 from consensus.gossip import TRANSACTIONS_BATCH, Gossip, TransactionsBatch
 from consensus.waiting import Waiting
@@ -25,22 +23,14 @@ from ..gate import Gate
 from ..pool import NodePool
 from ..signatures import SignatureWorkers, items_of
 from .channels import TRANSACTIONS
+from .intake import Arrival, Intake
 
 log = logging.getLogger("colophon.network")
 
 STEP = 32
 """Transactions per step: some 4 ms of work where signatures are verified inline."""
-INTAKE_MAX = 8_192
-"""Transactions that wait to be read; what comes beyond comes again with a proposal (C17)."""
-INTAKE_BYTES_MAX = 16 * 1024 * 1024
-"""Their bytes, give or take a batch: the largest have 64 KiB, and take twice as much decoded."""
 FLUSH_S = 0.05
 """Least pause between two batches to the same peers. The first after a pause goes at once."""
-SAY_S = 5.0
-"""Least pause between two lines about what was dropped."""
-
-Given = tuple[bytes, bytes, Envelope]
-"""Id, bytes and envelope of a transaction."""
 
 
 class Relay:
@@ -55,9 +45,11 @@ class Relay:
         workers: SignatureWorkers,
         gate: Gate,
         blame: Callable[[Blame], None],
+        is_signed: Callable[[bytes], bool],
     ) -> None:
-        self.overflowed = 0
-        """Transactions of peers that were dropped unread: this node is too slow for them."""
+        """``is_signed`` tells of a transaction, by id, whether its signatures were verified here
+        with a block."""
+        self.intake = Intake(gossip)
         self._network = network
         self._gossip = gossip
         self._relays = gossip.relays
@@ -66,15 +58,9 @@ class Relay:
         self._workers = workers
         self._gate = gate
         self._blame = blame
-        self._intake: deque[tuple[bytes, list[Given]]] = deque()
-        self._waiting = 0
-        self._waiting_bytes = 0
-        self._has_intake = asyncio.Event()
+        self._is_signed = is_signed
         self._flush_timer: asyncio.Handle | None = None
         self._flushed_s = 0.0
-        self._said = 0
-        """What of ``overflowed`` the log has."""
-        self._said_s = -SAY_S
 
     def joined(self, peer: bytes, *, is_validator: bool) -> None:
         """A peer is connected: it is given what waits in the pool, too."""
@@ -130,72 +116,55 @@ class Relay:
 
     def take(self, peer: bytes, data: bytes) -> None:
         """Queue a batch of a peer; raises ``Rejected`` if it is none: then the peer is at fault."""
-        batch = TRANSACTIONS_BATCH.decode(data)
-        room = INTAKE_MAX - self._waiting
-        # A flood must not cost more than its bytes.
-        if room <= 0 or self._waiting_bytes >= INTAKE_BYTES_MAX:
-            self._overflow(len(batch.transactions))
-            return
-        given = self._gossip.receive(peer, batch)
-        if len(given) > room:
-            self._overflow(len(given) - room)
-        kept = given[:room]
-        if kept:
-            self._intake.append((peer, kept))
-            self._waiting += len(kept)
-            self._waiting_bytes += _size(kept)
-            self._has_intake.set()
+        self.intake.put(peer, TRANSACTIONS_BATCH.decode(data))
 
-    def _overflow(self, count: int) -> None:
-        """Count what is dropped; say so now and then, each time all that came since the last."""
-        self.overflowed += count
-        now_s = asyncio.get_running_loop().time()
-        if now_s - self._said_s >= SAY_S:
-            count = self.overflowed - self._said
-            log.warning("transactions_overflowed count=%d waiting=%d", count, self._waiting)
-            self._said, self._said_s = self.overflowed, now_s
+    def unread(self, short_id: bytes) -> Arrival | None:
+        """Return a well-formed transaction that waits to be read, for a proposal that names it."""
+        arrival = self.intake.with_short_id(short_id)
+        if arrival is not None:
+            try:
+                self._inspect(arrival)
+            except Rejected:
+                return None  # Its peer is blamed when its turn comes.
+        return arrival
 
     async def run(self) -> None:
         """Admit what comes, until cancelled."""
         while True:
-            await self._has_intake.wait()
-            self._has_intake.clear()
-            while self._intake:
-                peer, given = self._intake.popleft()
-                for start in range(0, len(given), STEP):
-                    chunk = given[start : start + STEP]
-                    self._waiting -= len(chunk)
-                    self._waiting_bytes -= _size(chunk)
-                    await self._gate.wait()
-                    await self._admit(peer, chunk)
-                    await asyncio.sleep(0)
+            arrivals = await self.intake.take(STEP)
+            await self._gate.wait()
+            await self._admit(arrivals)
+            await asyncio.sleep(0)
 
-    async def _admit(self, peer: bytes, given: list[Given]) -> None:
-        """Admit a few transactions; a peer that relays what never can be valid is at fault."""
+    async def _admit(self, arrivals: list[Arrival]) -> None:
+        """Admit a few transactions of a peer; if one never can be valid, the peer is at fault."""
         hopeful: list[tuple[Transaction, Waiting]] = []
-        for _, raw, envelope in given:
+        peer = arrivals[0].peer
+        for arrival in arrivals:
             try:
-                tx = self._admission.inspect(envelope, len(raw))
+                tx = self._inspect(arrival)
             except Rejected as refusal:
                 self._blame(Blame(peer, refusal.code, refusal.message))
                 return
             try:
-                hopeful.append((tx, self._admission.require_hope(tx, raw, peer)))
+                hopeful.append((tx, self._admission.require_hope(tx, arrival.raw, peer)))
             except Rejected:
                 continue  # What the state refuses is nobody's fault (C16).
-        if not hopeful:
-            return
-        items = [item for tx, _ in hopeful for item in items_of(tx)]
-        good = await asyncio.wrap_future(self._workers.submit(items))
-        if not all(good):
-            self._blame(Blame(peer, "crypto/BadSignature", "it relayed a forged transaction"))
-            return
+        items = [item for tx, _ in hopeful if not self._is_signed(tx.id) for item in items_of(tx)]
+        if items:
+            good = await asyncio.wrap_future(self._workers.submit(items))
+            if not all(good):
+                self._blame(Blame(peer, "crypto/BadSignature", "it relayed a forged transaction"))
+                return
         for tx, waiting in hopeful:
             try:
                 self._admission.add(tx, waiting, peer)
             except Rejected as refusal:
                 log.debug("not_admitted tx=%s reason=%s", tx.id.hex(), refusal)
 
-
-def _size(given: list[Given]) -> int:
-    return sum(len(raw) for _, raw, _ in given)
+    def _inspect(self, arrival: Arrival) -> Transaction:
+        """Return the transaction of an arrival; raises ``Rejected`` unless it is well formed."""
+        if arrival.tx is None:
+            envelope, size = arrival.envelope, len(arrival.raw)
+            arrival.tx = self._admission.inspect(envelope, size, arrival.id)
+        return arrival.tx

@@ -105,15 +105,17 @@ class Router:
         relays = 0 if me is None else 1
         gossip = Gossip(key.public_key, application.pool.transactions, relays=relays)
         self.relay = Relay(
-            self.net, gossip, admission, application.pool, workers, gate, self._blame
-        )
+            self.net, gossip, admission, application.pool, workers, gate, self._blame,
+            application.is_signed,
+        )  # fmt: skip
 
         def check(envelope: Envelope) -> None:
             application.expect(admission.inspect(envelope, len(encode(envelope))))
 
         self._exchange = Exchange(
-            self.net, core, application, clock, check=check, take=self._take, blame=self._blame
-        )
+            self.net, core, application, clock, unread=self.relay.unread, check=check,
+            take=self._take, blame=self._blame,
+        )  # fmt: skip
         application.pool.on_admitted.append(self.relay.admitted)
 
     # --- life ---------------------------------------------------------------------------------

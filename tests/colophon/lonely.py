@@ -20,13 +20,9 @@ from chain.genesis import Genesis
 from chain.ids import address_of
 from chain.transaction import ENVELOPE
 from chain.vote import Vote
-from colophon.application import NodeApplication
 from colophon.clock import Clock
-from colophon.config import MempoolSection
 from colophon.guard_file import GuardFile
 from colophon.journal_file import JournalFile
-from colophon.pool import NodePool
-from colophon.signatures import SignatureWorkers
 from colophon.testnet.make import local_params, new_genesis
 from colophon.wallet import Draft, Wallet
 from consensus import effects as fx
@@ -41,6 +37,8 @@ from state.machine import StateMachine
 from state.modules.bank import Send
 from state.store import Put
 from tests.state.memory_store import MemoryStore
+
+from .applications import application_above
 
 VALIDATOR = SigningKey(b"\1" * 32)
 SENDER = SigningKey(b"\2" * 32)
@@ -147,8 +145,7 @@ class Lonely:
         """Votes that were released: what the world may have seen."""
         store.disk = disk
         machine = StateMachine(store, genesis(), REGISTRY)
-        pool = NodePool(machine, clock, MempoolSection())
-        self.application = NodeApplication(machine, SignatureWorkers(0), clock, pool)
+        self.application = application_above(machine, clock)
         self.journal = SimulatedJournal(root / "journal", segment_bytes=4_096)
         self.journal.disk = disk
         self.guard = SimulatedGuard(root / "guard", disk)

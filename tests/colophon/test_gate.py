@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 
-from chain.application import Job
 from colophon import gate as gate_module
 from colophon.gate import Gate
 
@@ -32,30 +31,6 @@ def test_a_closed_gate_opens_for_who_waits(monkeypatch: pytest.MonkeyPatch) -> N
         assert not waiting.done()
         gate.open()
         await waiting
-
-    asyncio.run(play())
-
-
-def test_a_job_waits_before_each_step_and_returns_its_result() -> None:
-    async def play() -> None:
-        gate = Gate()
-        steps: list[int] = []
-
-        def work() -> Job[str]:
-            for step in range(3):
-                steps.append(step)
-                gate.close()
-                yield
-            return "done"
-
-        running = asyncio.create_task(gate.run(work()))
-        for step in range(3):
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            assert steps == list(range(step + 1))
-            gate.open()
-            await asyncio.sleep(0)
-        assert await running == "done"
 
     asyncio.run(play())
 

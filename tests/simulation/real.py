@@ -22,10 +22,7 @@ from chain.transaction import ENVELOPE, Attachment
 from chain.vote import Verifier
 from colophon.application import NodeApplication
 from colophon.clock import Clock
-from colophon.config import MempoolSection
 from colophon.maintenance import check as node_check
-from colophon.pool import NodePool
-from colophon.signatures import SignatureWorkers
 from colophon.testnet.make import new_genesis
 from colophon.wallet import Draft, Wallet
 from state.families import REGISTRY
@@ -33,6 +30,7 @@ from state.machine import StateMachine
 from state.modules.bank import Send
 from state.modules.ip.asset import IpKind
 from state.modules.ip.messages import Register
+from tests.colophon.applications import application_above
 from tests.state.memory_store import MemoryStore
 
 from .application import GENESIS_TIME_MS
@@ -87,8 +85,7 @@ class RealApplication:
 
     def _open(self) -> NodeApplication:
         machine = StateMachine(self._store, self._genesis, REGISTRY)
-        pool = NodePool(machine, self._clock, MempoolSection())
-        return NodeApplication(machine, SignatureWorkers(0), self._clock, pool)
+        return application_above(machine, self._clock)
 
     @property
     def machine(self) -> StateMachine:

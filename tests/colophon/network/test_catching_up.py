@@ -12,18 +12,16 @@ import pytest
 
 from chain.codec import encode
 from colophon.application import NodeApplication
-from colophon.config import MempoolSection
 from colophon.gate import Gate
 from colophon.network.catching_up import CatchingUp
 from colophon.network.ranges import Ranges
-from colophon.pool import NodePool
-from colophon.signatures import SignatureWorkers
 from colophon.testnet.make import local_params, new_genesis
 from consensus.effects import Blame
 from consensus.messages import MESSAGE, BlockRequest, RangeAnswer
 from state.families import REGISTRY
 from state.machine import StateMachine
 from tests.colophon import lonely
+from tests.colophon.applications import application_above
 from tests.colophon.lonely import (
     START_MS,
     VALIDATOR,
@@ -48,9 +46,7 @@ class Behind:
         self.peers = Peers(*peers)
         self.blames: list[Blame] = []
         machine = StateMachine(SimulatedStore(), genesis(), REGISTRY)
-        clock = VirtualClock()
-        pool = NodePool(machine, clock, MempoolSection())
-        self.application = NodeApplication(machine, SignatureWorkers(0), clock, pool)
+        self.application = application_above(machine, VirtualClock())
         self.catching_up = CatchingUp(self.peers, self.application, self.blames.append)
         self._serving = Peers()
         self._server = Ranges(self._serving, ahead, Gate())

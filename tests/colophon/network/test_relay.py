@@ -10,11 +10,11 @@ import pytest
 from chain.codec import encode, encode_amount
 from chain.crypto import SigningKey
 from chain.errors import Rejected
+from chain.transaction import ENVELOPE, Attachment, Envelope, transaction_id
 from colophon.admission import Admission
-from colophon.application import NodeApplication
 from colophon.config import MempoolSection
 from colophon.gate import Gate
-from colophon.network import relay as relay_module
+from colophon.network import intake as intake_module
 from colophon.network.relay import Relay
 from colophon.pool import NodePool
 from colophon.signatures import SignatureWorkers
@@ -39,15 +39,15 @@ class World:
 
     def __init__(self) -> None:
         machine = StateMachine(SimulatedStore(), genesis(), REGISTRY)
-        workers = SignatureWorkers(0)
+        self.workers = workers = SignatureWorkers(0)
         clock = VirtualClock()
         self.pool = NodePool(machine, clock, MempoolSection())
-        application = NodeApplication(machine, workers, clock, self.pool)
+        self.signed: set[bytes] = set()
         self.blames: list[Blame] = []
         gossip = Gossip(b"me", self.pool.transactions)
         self.relay = Relay(
-            Peers(), gossip, Admission(machine, self.pool), application, workers, Gate(),
-            self.blames.append,
+            Peers(), gossip, Admission(machine, self.pool), self.pool, workers, Gate(),
+            self.blames.append, self.signed.__contains__,
         )  # fmt: skip
 
     def give(self, *batches: list[bytes]) -> int:
@@ -63,6 +63,12 @@ class World:
 
         asyncio.run(play())
         return len(self.pool)
+
+
+def transaction_of(raw: bytes) -> bytes:
+    """Return the id of an envelope's transaction."""
+    envelope = ENVELOPE.decode(raw)
+    return transaction_id(envelope.body, envelope.signatures)
 
 
 def transfer(seq: int, wallet: Wallet = RICH) -> bytes:
@@ -114,8 +120,8 @@ def test_what_is_no_batch_is_refused(data: bytes) -> None:
 def test_what_waits_to_be_read_is_bounded_and_what_is_dropped_said_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(relay_module, "INTAKE_MAX", 3)
-    monkeypatch.setattr(relay_module, "SAY_S", 3_600)
+    monkeypatch.setattr(intake_module, "INTAKE_MAX", 3)
+    monkeypatch.setattr(intake_module, "SAY_S", 3_600)
     world = World()
 
     async def play() -> None:
@@ -125,33 +131,33 @@ def test_what_waits_to_be_read_is_bounded_and_what_is_dropped_said_once(
 
     asyncio.run(play())
 
-    assert (world.relay._waiting, world.relay.overflowed) == (3, 5)
+    assert (len(world.relay.intake), world.relay.intake.overflowed) == (3, 5)
     assert [record.getMessage() for record in caplog.records] == [
         "transactions_overflowed count=1 waiting=2"
     ]
 
 
 def test_what_waits_to_be_read_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay_module, "INTAKE_BYTES_MAX", 1)
+    monkeypatch.setattr(intake_module, "INTAKE_BYTES_MAX", 1)
     world = World()
 
     assert world.give([transfer(0), transfer(1)], [transfer(2)]) == 2
-    assert world.relay.overflowed == 1
+    assert world.relay.intake.overflowed == 1
     assert world.give([transfer(2)]) == 3
 
 
 def test_the_next_line_has_all_that_was_dropped_since_the_last(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(relay_module, "INTAKE_MAX", 0)
-    monkeypatch.setattr(relay_module, "SAY_S", 3_600)
+    monkeypatch.setattr(intake_module, "INTAKE_MAX", 0)
+    monkeypatch.setattr(intake_module, "SAY_S", 3_600)
     world = World()
     batch = encode(TransactionsBatch([transfer(0)]))
 
     async def play() -> None:
         for _ in range(3):
             world.relay.take(PEER, batch)
-        monkeypatch.setattr(relay_module, "SAY_S", 0)
+        monkeypatch.setattr(intake_module, "SAY_S", 0)
         world.relay.take(PEER, batch)
 
     asyncio.run(play())
@@ -164,7 +170,7 @@ def test_the_next_line_has_all_that_was_dropped_since_the_last(
 
 def test_a_flood_is_not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the intake is full, a batch costs its own decoding and nothing per transaction."""
-    monkeypatch.setattr(relay_module, "INTAKE_MAX", 0)
+    monkeypatch.setattr(intake_module, "INTAKE_MAX", 0)
     world = World()
 
     async def play() -> None:
@@ -172,4 +178,73 @@ def test_a_flood_is_not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
 
     asyncio.run(play())
 
-    assert world.relay.overflowed == BATCH_COUNT_MAX
+    assert world.relay.intake.overflowed == BATCH_COUNT_MAX
+
+
+def test_signatures_that_were_verified_with_a_block_are_not_verified_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    known, new = transfer(0), transfer(1)
+    world.signed.add(transaction_of(known))
+    verified: list[int] = []
+    submit = world.workers.submit
+    monkeypatch.setattr(
+        world.workers, "submit", lambda items: verified.append(len(items)) or submit(items)
+    )
+
+    assert world.give([known]) == 1
+    assert verified == []
+    assert world.give([new]) == 2
+    assert verified == [1]
+
+
+def test_a_proposal_finds_what_waits_to_be_read() -> None:
+    world = World()
+    raw = transfer(0)
+    short_id = transaction_of(raw)[:8]
+
+    async def play() -> None:
+        world.relay.take(PEER, encode(TransactionsBatch([raw, transfer(1)])))
+        arrival = world.relay.unread(short_id)
+        assert arrival is not None and (arrival.raw, arrival.id[:8]) == (raw, short_id)
+        assert world.relay.unread(bytes(8)) is None
+        assert len(world.relay.intake) == 2
+
+    asyncio.run(play())
+
+    assert world.give() == 2
+    assert world.relay.unread(short_id) is None
+
+
+def test_a_proposal_does_not_find_what_is_not_well_formed() -> None:
+    """Wrong attachments would make a good block look bad (T5); their sender is blamed later."""
+    world = World()
+    good = ENVELOPE.decode(transfer(0))
+    padded = encode(Envelope(good.body, good.signatures, [Attachment(bytes(16), b"")]))
+
+    async def play() -> None:
+        world.relay.take(PEER, encode(TransactionsBatch([padded])))
+        assert world.relay.unread(transaction_of(padded)[:8]) is None
+
+    asyncio.run(play())
+
+    assert world.blames == []
+    assert world.give() == 0
+    assert [blame.code for blame in world.blames] == ["tx/Attachments"]
+
+
+def test_a_second_copy_that_leaves_does_not_hide_the_first() -> None:
+    world = World()
+    raw = transfer(0)
+    batch = encode(TransactionsBatch([raw]))
+
+    async def play() -> None:
+        world.relay.take(PEER, batch)
+        world.relay.take(b"other", batch)
+        taken = await world.relay.intake.take(2)
+        assert [arrival.peer for arrival in taken] == [PEER]
+        found = world.relay.unread(transaction_of(raw)[:8])
+        assert found is not None and found.peer == b"other"
+
+    asyncio.run(play())

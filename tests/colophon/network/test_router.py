@@ -10,8 +10,7 @@ import pytest
 from chain.codec import encode
 from chain.crypto import SigningKey, verify_signature
 from chain.vote import NOTARIZE, Vote
-from colophon.application import NodeApplication
-from colophon.config import MempoolSection, P2pSection
+from colophon.config import P2pSection
 from colophon.gate import Gate
 from colophon.network.channels import (
     BLOCKS_ASKED,
@@ -22,7 +21,6 @@ from colophon.network.channels import (
     TRANSACTIONS,
 )
 from colophon.network.router import Router
-from colophon.pool import NodePool
 from colophon.signatures import SignatureWorkers
 from colophon.testnet.make import local_params, new_genesis
 from consensus.core import Core
@@ -40,6 +38,7 @@ from consensus.shared import Settings
 from p2p.network import Network
 from state.families import REGISTRY
 from state.machine import StateMachine
+from tests.colophon.applications import application_above
 from tests.colophon.lonely import START_MS, SimulatedStore, VirtualClock
 from tests.consensus.driver import Driver
 
@@ -75,8 +74,7 @@ class Door:
 def door(monkeypatch: pytest.MonkeyPatch) -> Door:
     machine = StateMachine(SimulatedStore(), GENESIS, REGISTRY)
     workers, clock = SignatureWorkers(0), VirtualClock()
-    pool = NodePool(machine, clock, MempoolSection())
-    application = NodeApplication(machine, workers, clock, pool)
+    application = application_above(machine, clock)
     settings = Settings(machine.genesis_hash, machine.params, KEYS[0].public_key)
     core = Core(settings, KEYS[0].sign, verify_signature)
     start, head = application.where()

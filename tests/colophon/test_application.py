@@ -1,0 +1,91 @@
+"""What a node remembers of blocks on their way, and how it makes them final."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from chain.application import finish
+from chain.block import Block
+from chain.finality import FinalityProof
+from colophon.application import NodeApplication
+from state.families import REGISTRY
+from state.machine import StateMachine
+
+from .applications import application_above
+from .lonely import Disk, Lonely, SimulatedStore, VirtualClock, genesis
+
+TRANSACTIONS = 5
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Iterator[NodeApplication]:
+    """A node with three final blocks, transactions in the first that has any."""
+    with closing(Lonely(tmp_path, SimulatedStore(), VirtualClock(), Disk(), [])) as node:
+        node.submit(TRANSACTIONS)
+        node.run_to(3)
+        yield node.application
+
+
+def fresh() -> NodeApplication:
+    """A node that has just begun."""
+    return application_above(StateMachine(SimulatedStore(), genesis(), REGISTRY), VirtualClock())
+
+
+def verified(application: NodeApplication, block: Block) -> None:
+    """Verify a block that came with its transactions."""
+    finish(application.verify(block, [[] for _ in block.transaction_ids]))
+
+
+def proof_of(chain: NodeApplication, height: int) -> FinalityProof:
+    """Return the proof that makes all blocks up to a height final."""
+    return chain.reader.finality(height)
+
+
+def test_signatures_verified_with_a_block_are_remembered_until_it_is_final(
+    chain: NodeApplication,
+) -> None:
+    application = fresh()
+    block = chain.reader.block(1)
+    assert len(block.transaction_ids) == TRANSACTIONS
+    assert not any(map(application.is_signed, block.transaction_ids))
+
+    verified(application, block)
+    assert all(map(application.is_signed, block.transaction_ids))
+
+    finish(application.execute(block))
+    application.commit([block], proof_of(chain, 1))
+    assert not any(map(application.is_signed, block.transaction_ids))
+
+
+def test_signatures_verified_with_a_block_are_forgotten_with_it(chain: NodeApplication) -> None:
+    application = fresh()
+    block = chain.reader.block(1)
+    verified(application, block)
+
+    application.discard(block.id)
+
+    assert not any(map(application.is_signed, block.transaction_ids))
+
+
+def test_blocks_made_final_together_are_adopted_and_their_state_can_be_proved(
+    chain: NodeApplication,
+) -> None:
+    """The last of them is written alone: a head is proved against the store just before it."""
+    application = fresh()
+    blocks = [chain.reader.block(height) for height in (1, 2, 3)]
+    for block in blocks:
+        finish(application.execute(block))
+    chain_of_three = FinalityProof(
+        proof_of(chain, 3).finalization, [block.header for block in reversed(blocks)]
+    )
+
+    asyncio.run(application.finalise(blocks, chain_of_three))
+
+    assert application.machine.head == chain.machine.head
+    key, value = next(iter(application.machine.state_pairs()))
+    assert application.machine.prove_before_head(key)[0] == value
