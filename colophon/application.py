@@ -91,7 +91,9 @@ class NodeApplication:
                 bytes_max=self.machine.params.block_bytes_max,
             )
             while (offer := assembly.next()) is not None:
-                tx = self.pool.transactions[offer.id]
+                tx = self.pool.transactions.get(offer.id)
+                if tx is None:
+                    continue  # It has left the pool since the last step.
                 try:
                     selection.take(tx)
                 except Rejected:

@@ -9,15 +9,28 @@ from pathlib import Path
 
 import pytest
 
-from chain.application import finish
+from chain.application import Placement, finish
 from chain.block import Block
+from chain.codec import encode_amount
 from chain.finality import FinalityProof
-from colophon.application import NodeApplication
+from chain.header import KIND_BLOCK
+from chain.transaction import ENVELOPE
+from colophon.application import STEP_TRANSACTIONS, NodeApplication
+from colophon.wallet import Draft, Wallet
 from state.families import REGISTRY
 from state.machine import StateMachine
+from state.modules.bank import Send
 
 from .applications import application_above
-from .lonely import Disk, Lonely, SimulatedStore, VirtualClock, genesis
+from .lonely import (
+    SENDER,
+    START_MS,
+    Disk,
+    Lonely,
+    SimulatedStore,
+    VirtualClock,
+    genesis,
+)
 
 TRANSACTIONS = 5
 
@@ -39,6 +52,16 @@ def fresh() -> NodeApplication:
 def verified(application: NodeApplication, block: Block) -> None:
     """Verify a block that came with its transactions."""
     finish(application.verify(block, [[] for _ in block.transaction_ids]))
+
+
+def give(application: NodeApplication, lane: int, seq: int, *, tip: int = 1) -> None:
+    """Put a transfer into the pool, as admission does after its checks."""
+    machine, pool = application.machine, application.pool
+    wallet = Wallet(SENDER, machine.genesis_hash)
+    draft = Draft(messages=[Send(bytes(21), b"", encode_amount(3))])
+    raw = wallet.sign(draft, lane=lane, seq=seq, tip=tip, base_fee=10**7).envelope
+    tx = machine.read_transaction(ENVELOPE.decode(raw))
+    pool.add(tx, pool.waiting(tx, raw))
 
 
 def proof_of(chain: NodeApplication, height: int) -> FinalityProof:
@@ -89,3 +112,22 @@ def test_blocks_made_final_together_are_adopted_and_their_state_can_be_proved(
     assert application.machine.head == chain.machine.head
     key, value = next(iter(application.machine.state_pairs()))
     assert application.machine.prove_before_head(key)[0] == value
+
+
+def test_a_transaction_that_leaves_while_a_block_is_built_is_left_out() -> None:
+    """Admission goes on between the steps of a build; a better payer may take a slot there."""
+    application = fresh()
+    for lane in range(STEP_TRANSACTIONS):
+        give(application, lane, 0)
+    give(application, 0, 1)
+    placement = Placement(
+        epoch=0, view=1, height=1, kind=KIND_BLOCK, parent_view=0,
+        parent_id=application.machine.genesis_hash, parent_certificate=None,
+        time_ms=START_MS + 1_000, proposer_index=0,
+    )  # fmt: skip
+    job = application.build(placement, empty=False)
+    next(job)
+
+    give(application, 0, 1, tip=10**6)
+
+    assert len(finish(job).block.transaction_ids) == STEP_TRANSACTIONS
