@@ -11,7 +11,7 @@ return their result; ``finish`` runs one to its end.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -124,11 +124,20 @@ class Application(Protocol):
         ...
 
 
+class Standing(NamedTuple):
+    """What the finalised state says of who sends a transaction and who pays for it."""
+
+    following: int
+    """The sequence number the next transaction of the lane must have."""
+    spendable: int
+    """Ncolo the payer has for fees; 0 for an account that does not exist."""
+
+
 class PoolView(Protocol):
     """What the pool asks about the finalised state (C16); answers change only at a commit."""
 
-    def next_seq(self, sender: bytes, lane: int) -> int:
-        """Return the sequence number the next transaction of a lane must have."""
+    def standing(self, sender: bytes, lane: int, payer: bytes) -> Standing:
+        """Return where a lane of ``sender`` stands, and what ``payer`` has."""
         ...
 
     def spendable(self, payer: bytes) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from chain.application import Standing
 from chain.block import Block
 from chain.errors import Rejected
 from consensus.mempool import Mempool
@@ -66,9 +67,9 @@ class NodePool:
 
     # --- what the mempool asks ----------------------------------------------------------------
 
-    def next_seq(self, sender: bytes, lane: int) -> int:
-        """Return the sequence number the next transaction of a lane must have."""
-        return self._machine.next_seq(sender, lane)
+    def standing(self, sender: bytes, lane: int, payer: bytes) -> Standing:
+        """Return where a lane of ``sender`` stands, and what ``payer`` has."""
+        return self._machine.standing(sender, lane, payer)
 
     def spendable(self, payer: bytes) -> int:
         """Return the ncolo a payer has for fees."""
@@ -148,7 +149,9 @@ class NodePool:
         body = tx.body
         if 0 < body.valid_until < time_ms:
             return "expired"
-        return "replaced" if body.seq < self.next_seq(body.sender, body.lane) else "dropped"
+        return (
+            "replaced" if body.seq < self._machine.next_seq(body.sender, body.lane) else "dropped"
+        )
 
     def _forget(self, tx_id: bytes) -> Transaction | None:
         self._of_clients.discard(tx_id)

@@ -7,7 +7,7 @@ import heapq
 from chain.params import Params
 
 from .mempool import Mempool
-from .waiting import Kept, Lane, Waiting
+from .waiting import Lane, Waiting
 
 MISFITS_MAX = 32
 """Transactions in a row that do not fit before a block counts as full."""
@@ -41,21 +41,30 @@ class Assembly:
         self.bytes_left = bytes_max
         self._misfits = 0
         self._is_empty = True
+        self._heads = pool.heads(following, time_ms)
+        self._head = next(self._heads, None)
+        self._successors: list[tuple[int, int, Waiting]] = []
+        self._order = 0
         # The running number breaks ties by arrival order and keeps transactions uncompared.
-        heads = enumerate(pool.heads(following, time_ms))
-        self._heap = [(-kept.rank, order, kept.tx) for order, kept in heads]
-        self._order = len(self._heap)
-        heapq.heapify(self._heap)
 
     def next(self) -> Waiting | None:
         """Return the best transaction that fits, None when the block is full or the pool empty."""
-        while self._heap and self._misfits < MISFITS_MAX:
-            _, _, tx = heapq.heappop(self._heap)
+        while self._misfits < MISFITS_MAX and (tx := self._best()) is not None:
             # A slow node's blocks may be smaller than what one transaction may have.
             if (self._is_empty or tx.units <= self.units_left) and tx.size <= self.bytes_left:
                 return tx
             self._misfits += 1
         return None
+
+    def _best(self) -> Waiting | None:
+        """Take the best payer that is left; of equal ones a lane that has nothing in the block."""
+        head = self._head
+        if self._successors and (head is None or -self._successors[0][0] > head.rank):
+            return heapq.heappop(self._successors)[2]
+        if head is None:
+            return None
+        self._head = next(self._heads, None)
+        return head.tx
 
     def included(self, tx: Waiting) -> None:
         """The offered transaction is in the block: the next of its lane may follow."""
@@ -65,11 +74,8 @@ class Assembly:
         self._is_empty = False
         successor = self._pool.next_of((tx.sender, tx.lane), tx.seq + 1, self._time_ms)
         if successor is not None:
-            self._offer(successor)
-
-    def _offer(self, kept: Kept) -> None:
-        self._order += 1
-        heapq.heappush(self._heap, (-kept.rank, self._order, kept.tx))
+            self._order += 1
+            heapq.heappush(self._successors, (-successor.rank, self._order, successor.tx))
 
 
 class ExecutionRate:

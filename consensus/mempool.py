@@ -7,6 +7,7 @@ finalised state. It never decides what is valid, only what is worth keeping.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from chain.errors import Rejected
 from chain.params import Params
 
 from .departures import Departures
+from .heads import Heads
 from .waiting import Kept, Lane, Used, Waiting
 
 SEQ_WINDOW = 64
@@ -63,6 +65,8 @@ class Mempool:
         self._by_id: dict[bytes, Kept] = {}
         self._by_short_id: dict[bytes, list[bytes]] = {}
         self._lanes: dict[Lane, _LaneQueue] = {}
+        self._heads = Heads()
+        """The transactions with their lane's next sequence number by the finalised state."""
         self._owed: dict[bytes, int] = {}
         """Sum of pending max_fee by payer."""
         self._departures = Departures(self._by_id)
@@ -94,12 +98,13 @@ class Mempool:
         For what is not verified yet: what passes may still be refused, what is refused here need
         not be verified.
         """
-        self._require_admissible(tx, self._view.next_seq(tx.sender, tx.lane), wall_ms)
+        following, _ = self._view.standing(tx.sender, tx.lane, tx.payer)
+        self._require_admissible(tx, following, wall_ms)
         old = self._in_slot(tx)
         if old is not None:
             self._require_better(tx, old.tx)
             return
-        self._require_turn(tx, self._view.next_seq(tx.sender, tx.lane))
+        self._require_turn(tx, following)
         if len(self._by_id) >= self._count_max or self.bytes >= self._bytes_max:
             worst = self._departures.take_worst()
             self._departures.put_back()
@@ -112,7 +117,7 @@ class Mempool:
         Raises ``Rejected`` with a ``pool/…`` code; then the pool is as it was. A refusal depends
         on the state and is no fault of the peer that relayed the transaction.
         """
-        following = self._view.next_seq(tx.sender, tx.lane)
+        following, spendable = self._view.standing(tx.sender, tx.lane, tx.payer)
         self._require_admissible(tx, following, wall_ms)
         old = self._in_slot(tx)
         if old is not None:
@@ -122,7 +127,6 @@ class Mempool:
         owed = self._owed.get(tx.payer, 0)
         if old is not None and old.tx.payer == tx.payer:
             owed -= old.tx.max_fee
-        spendable = self._view.spendable(tx.payer)
         if owed + tx.max_fee > spendable:
             raise Rejected(
                 "pool/PayerShort",
@@ -235,7 +239,7 @@ class Mempool:
         for slot in used:
             queue = self._lanes.get((slot.sender, slot.lane))
             if queue is not None:
-                queue.following = max(queue.following, slot.seq + 1)
+                self._move_on(queue, slot.seq + 1)
                 gone += [kept.tx.id for seq, kept in queue.by_seq.items() if seq <= slot.seq]
         for tx_id in self._departures.take_expired(time_ms):
             gone += self._with_followers(tx_id)
@@ -277,19 +281,31 @@ class Mempool:
     def heads(self, following: dict[Lane, int], time_ms: int) -> Iterator[Kept]:
         """Return, for each lane, its next transaction if that may go into a block now.
 
-        ``following`` overrides the finalised state's next sequence number of a lane where
-        un-finalised blocks have used some.
+        Best payers come first. ``following`` overrides the finalised state's next sequence
+        number of a lane where un-finalised blocks have used some. What comes into the pool or
+        leaves it afterwards changes nothing of what is returned.
         """
         base_fee = self._view.base_fee()
-        for lane, queue in self._lanes.items():
-            kept = queue.by_seq.get(following.get(lane, queue.following))
-            if kept is not None and kept.is_ready(base_fee, time_ms):
-                yield kept
+        untouched = self._heads.best_first()
+        if following:
+            untouched = [
+                kept for kept in untouched if (kept.tx.sender, kept.tx.lane) not in following
+            ]
+        touched = [self._at(lane, seq) for lane, seq in following.items()]
+        heads = heapq.merge(
+            untouched,
+            sorted((kept for kept in touched if kept is not None), key=_by_rank),
+            key=_by_rank,
+        )
+        return (kept for kept in heads if kept.is_ready(base_fee, time_ms))
+
+    def _at(self, lane: Lane, seq: int) -> Kept | None:
+        queue = self._lanes.get(lane)
+        return None if queue is None else queue.by_seq.get(seq)
 
     def next_of(self, lane: Lane, seq: int, time_ms: int) -> Kept | None:
         """Return a lane's transaction with this sequence number if a block may take it now."""
-        queue = self._lanes.get(lane)
-        kept = None if queue is None else queue.by_seq.get(seq)
+        kept = self._at(lane, seq)
         if kept is None or not kept.is_ready(self._view.base_fee(), time_ms):
             return None
         return kept
@@ -301,8 +317,19 @@ class Mempool:
     # Bookkeeping
 
     def _in_slot(self, tx: Waiting) -> Kept | None:
-        queue = self._lanes.get((tx.sender, tx.lane))
-        return None if queue is None else queue.by_seq.get(tx.seq)
+        return self._at((tx.sender, tx.lane), tx.seq)
+
+    def _move_on(self, queue: _LaneQueue, following: int) -> None:
+        """A lane's sequence numbers below ``following`` are used by the finalised state."""
+        if following <= queue.following:
+            return
+        used = queue.by_seq.get(queue.following)
+        if used is not None:
+            self._heads.remove(used)
+        queue.following = following
+        head = queue.by_seq.get(following)
+        if head is not None:
+            self._heads.put(head)
 
     def _keep(self, tx: Waiting, following: int, now_ms: int) -> None:
         self._order += 1
@@ -311,6 +338,8 @@ class Mempool:
         self._by_short_id.setdefault(tx.id[:8], []).append(tx.id)
         lane = self._lanes.setdefault((tx.sender, tx.lane), _LaneQueue(following))
         lane.by_seq[tx.seq] = kept
+        if tx.seq == lane.following:
+            self._heads.put(kept)
         self._owed[tx.payer] = self._owed.get(tx.payer, 0) + tx.max_fee
         self.bytes += tx.size
         self._departures.add(kept)
@@ -323,7 +352,9 @@ class Mempool:
         return here
 
     def _drop(self, tx_id: bytes) -> None:
-        tx = self._by_id.pop(tx_id).tx
+        kept = self._by_id.pop(tx_id)
+        self._heads.remove(kept)
+        tx = kept.tx
         twins = self._by_short_id[tx_id[:8]]
         twins.remove(tx_id)
         if not twins:
@@ -336,3 +367,8 @@ class Mempool:
         if not self._owed[tx.payer]:
             del self._owed[tx.payer]
         self.bytes -= tx.size
+
+
+def _by_rank(kept: Kept) -> int:
+    """Order the best payers first."""
+    return -kept.rank

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, islice
 
-from chain.application import Derived, Job, Placement, make_filler, make_header
+from chain.application import Derived, Job, Placement, Standing, make_filler, make_header
 from chain.block import Block, Body
 from chain.certificate import Evidence
 from chain.codec import encode
@@ -98,6 +98,14 @@ class StateMachine:
         """Return the next sequence number of a lane in the finalised state."""
         account = ACCOUNTS.get(self._state, sender)
         return next_seq(self._state, account, sender, lane)
+
+    def standing(self, sender: bytes, lane: int, payer: bytes) -> Standing:
+        """Return where a lane of ``sender`` stands, and what ``payer`` has for fees."""
+        account = ACCOUNTS.get(self._state, sender)
+        following = next_seq(self._state, account, sender, lane)
+        if payer != sender:
+            return Standing(following, self.balance(payer))
+        return Standing(following, 0 if account is None else int.from_bytes(account.balance, "big"))
 
     def balance(self, holder: bytes) -> int:
         """Return a holder's ncolo in the finalised state."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+from chain.application import Standing
 from chain.codec import encode
 from chain.params import Params
 from chain.transaction import Attachment, Envelope, transaction_id
@@ -22,9 +23,9 @@ class Ledger:
         self.fee = 1_000_000
         self.asked = 0
 
-    def next_seq(self, sender: bytes, lane: int) -> int:
+    def standing(self, sender: bytes, lane: int, payer: bytes) -> Standing:
         self.asked += 1
-        return self.seqs.get((sender, lane), 0)
+        return Standing(self.seqs.get((sender, lane), 0), self.spendable(payer))
 
     def spendable(self, payer: bytes) -> int:
         return self.balances.get(payer, 0)

@@ -11,7 +11,7 @@ from consensus.assembly import (
     ExecutionRate,
 )
 from consensus.mempool import Mempool
-from consensus.waiting import Waiting
+from consensus.waiting import Used, Waiting
 
 from .pooling import BOB, PARAMS, SPONSOR, Ledger, waiting
 
@@ -38,6 +38,28 @@ def test_the_best_tip_per_unit_comes_first_and_lanes_stay_in_order() -> None:
     middle, heavy = waiting(0, sender=BOB, tip=50), waiting(0, lane=7, tip=60, units=1_000)
 
     assert choose(pool_of(cheap, dear, middle, heavy)) == [middle, cheap, dear, heavy]
+
+
+def test_of_equal_payers_lanes_take_turns_in_the_order_they_came() -> None:
+    first = [waiting(seq, tip=5) for seq in range(3)]
+    second = [waiting(seq, sender=BOB, tip=5) for seq in range(2)]
+
+    assert choose(pool_of(*first, *second)) == [
+        first[0], second[0], first[1], second[1], first[2],
+    ]  # fmt: skip
+
+
+def test_what_leaves_the_pool_meanwhile_does_not_disturb_the_choice() -> None:
+    lanes = [waiting(0, lane=lane, tip=tip) for lane, tip in enumerate((9, 7, 5))]
+    pool = pool_of(*lanes)
+    assembly = Assembly(pool, following={}, time_ms=0, units_max=10**6, bytes_max=10**6)
+
+    assert assembly.next() == lanes[0]
+    pool.add(waiting(0, lane=2, tip=4_000), 0, 0)
+    pool.committed([Used(lanes[1].sender, 1, 0)], 0)
+    assembly.included(lanes[0])
+
+    assert [assembly.next(), assembly.next(), assembly.next()] == [lanes[1], lanes[2], None]
 
 
 def test_a_refused_transaction_holds_its_lane_back() -> None:

@@ -274,3 +274,10 @@ def test_the_books_of_the_pool_always_balance(steps: list[Step]) -> None:
         assert all(pool.get(tx_id) == tx for tx_id, tx in model.items())
         slots = {(tx.sender, tx.lane, tx.seq) for tx in model.values()}
         assert len(slots) == len(model)
+        for taken in ({}, {(ALICE, lane): seq}):
+            following = ledger.seqs | taken
+            heads = [tx for tx in model.values()
+                     if tx.seq == following.get((tx.sender, tx.lane), 0)]  # fmt: skip
+            found = [kept.tx for kept in pool.heads(taken, 0)]
+            assert set(found) == set(heads) and len(found) == len(heads)
+            assert [tx.rank for tx in found] == sorted((tx.rank for tx in heads), reverse=True)

@@ -1,0 +1,36 @@
+"""Each lane's next transaction, best payers first (protocol.md C16)."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from .waiting import Kept, Lane
+
+
+class Heads:
+    """Lanes by the rank of their next transaction; of equal ranks the first that came is first.
+
+    Kept in order while transactions come and go, so that a leader looks at what it takes and not
+    at the whole pool.
+    """
+
+    def __init__(self) -> None:
+        self._by_rank: dict[int, dict[Lane, Kept]] = {}
+
+    def put(self, kept: Kept) -> None:
+        """A transaction has become the next of its lane."""
+        self._by_rank.setdefault(kept.rank, {})[kept.tx.sender, kept.tx.lane] = kept
+
+    def remove(self, kept: Kept) -> None:
+        """A transaction leaves, or has been used; nothing happens if it was not the next."""
+        lanes = self._by_rank.get(kept.rank, {})
+        lane = (kept.tx.sender, kept.tx.lane)
+        if lanes.get(lane) is kept:
+            del lanes[lane]
+            if not lanes:
+                del self._by_rank[kept.rank]
+
+    def best_first(self) -> list[Kept]:
+        """Return all of them."""
+        ranks = sorted(self._by_rank, reverse=True)
+        return list(chain.from_iterable(self._by_rank[rank].values() for rank in ranks))
