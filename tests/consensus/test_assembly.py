@@ -89,16 +89,16 @@ def test_a_transaction_larger_than_a_slow_leaders_blocks_has_one_for_itself() ->
     assert choose(pool_of(small, large), units_max=60_000) == [large, small]
 
 
-def test_a_leader_proposes_what_it_lately_executed_in_a_tenth_of_a_second() -> None:
+def test_a_leader_proposes_what_it_lately_executed_in_sixty_milliseconds() -> None:
     rate = ExecutionRate(Params(modules=[]))
-    assert rate.units_max() == 25_000
+    assert rate.units_max() == 15_000
 
     for _ in range(20):
-        rate.executed(100_000, 1_000)
+        rate.executed(200_000, 1_000)
 
-    assert rate.units_max() == pytest.approx(10_000, rel=0.02)
+    assert rate.units_max() == pytest.approx(12_000, rel=0.02)
     rate.executed(10, 10_000)
-    assert rate.units_max() == pytest.approx(10_000, rel=0.02)
+    assert rate.units_max() == pytest.approx(12_000, rel=0.02)
     for _ in range(30):
         rate.executed(UNITS_MIN, 100_000)
     assert rate.units_max() == UNITS_MIN
