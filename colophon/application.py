@@ -99,7 +99,8 @@ class NodeApplication:
                 except Rejected:
                     continue
                 assembly.included(offer)
-                attachments.append(ENVELOPE.decode_own(offer.raw).attachments)
+                given = ENVELOPE.decode_own(offer.raw).attachments if tx.blobs else []
+                attachments.append(given)
                 if len(attachments) % STEP_TRANSACTIONS == 0:
                     yield
         block = self.machine.propose(placement, selection)

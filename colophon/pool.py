@@ -47,6 +47,8 @@ class NodePool:
         self._of_clients: set[bytes] = set()
         """Ids of the transactions that clients brought to this node."""
         self._clients_max = _share_of_clients(limits.transactions_max, len(machine.committee))
+        self._fee_ms, self._fee_head, self._fee = -1, machine.head, 0
+        # The base fee is asked for twice per transaction, many times a millisecond.
         self._easy_max = limits.transactions_max // 4
 
     def __len__(self) -> int:
@@ -77,7 +79,11 @@ class NodePool:
 
     def base_fee(self) -> int:
         """Return the base fee the next block would have now."""
-        return self._machine.base_fee_at(self._clock.wall_ms())
+        now_ms, head = self._clock.wall_ms(), self._machine.head
+        if now_ms != self._fee_ms or head is not self._fee_head:
+            self._fee_ms, self._fee_head = now_ms, head
+            self._fee = self._machine.base_fee_at(now_ms)
+        return self._fee
 
     # --- coming -------------------------------------------------------------------------------
 

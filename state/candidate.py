@@ -8,6 +8,7 @@ from chain.block import Block
 from chain.crypto import SIGNATURE_BYTES
 from chain.errors import Rejected
 
+from .authorise import authorise
 from .executor import Environment, Executed, Executor
 from .headers import Tip
 from .overlay import Overlay
@@ -32,7 +33,7 @@ class Selection:
     """Transactions chosen for a block, each authorised after those before it (B4)."""
 
     def __init__(self, executor: Executor, overlay: Overlay, environment: Environment) -> None:
-        self._executor = executor
+        self._block = executor.open_block(overlay, environment)
         self.overlay = overlay
         self.environment = environment
         self.chosen: list[Transaction] = []
@@ -40,10 +41,11 @@ class Selection:
     def take(self, tx: Transaction) -> None:
         """Add a transaction; raises ``Rejected`` and leaves it out if it cannot stand here."""
         try:
-            self._executor.authorise_all(self.overlay, self.environment, [tx])
+            authorise(self._block, tx)
         except Rejected:
             self.overlay.rollback()
             raise
+        self.overlay.commit()
         self.chosen.append(tx)
 
 

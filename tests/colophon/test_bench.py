@@ -40,7 +40,7 @@ def test_execute_measures_every_workload() -> None:
 def test_network_measures_load_overload_and_the_loss_of_a_validator(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    times = {"FILL_S": 3.0, "WARM_S": 0.5, "DRAINED_S": 0.5, "BEREAVED_S": 2.0}
+    times = {"FILL_S": 3.0, "SETTLE_S": 0.5, "WARM_S": 0.5, "DRAINED_S": 0.5, "BEREAVED_S": 2.0}
     for name, value in {**times, "POOL": 8_000, "EXPECTED": 4.0}.items():
         monkeypatch.setattr(network, name, value)
 
