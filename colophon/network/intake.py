@@ -77,9 +77,12 @@ class Intake:
         """Return a transaction whose id begins with these 8 bytes; it goes on waiting."""
         return self._by_short_id.get(short_id)
 
-    async def take(self, count_max: int) -> list[Arrival]:
-        """Wait for something and return the first few, all of one peer."""
+    async def wait(self) -> None:
+        """Return when something is there; it stays, so that proposals go on finding it."""
         await self._has_some.wait()
+
+    def take(self, count_max: int) -> list[Arrival]:
+        """Return the first few, all of one peer; something must be there."""
         peer = self._queue[0].peer
         taken: list[Arrival] = []
         while self._queue and len(taken) < count_max and self._queue[0].peer == peer:

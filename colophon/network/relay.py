@@ -131,9 +131,9 @@ class Relay:
     async def run(self) -> None:
         """Admit what comes, until cancelled."""
         while True:
-            arrivals = await self.intake.take(STEP)
+            await self.intake.wait()
             await self._gate.wait()
-            await self._admit(arrivals)
+            await self._admit(self.intake.take(STEP))
             await asyncio.sleep(0)
 
     async def _admit(self, arrivals: list[Arrival]) -> None:

@@ -43,10 +43,11 @@ class World:
         clock = VirtualClock()
         self.pool = NodePool(machine, clock, MempoolSection())
         self.signed: set[bytes] = set()
+        self.gate = Gate()
         self.blames: list[Blame] = []
         gossip = Gossip(b"me", self.pool.transactions)
         self.relay = Relay(
-            Peers(), gossip, Admission(machine, self.pool), self.pool, workers, Gate(),
+            Peers(), gossip, Admission(machine, self.pool), self.pool, workers, self.gate,
             self.blames.append, self.signed.__contains__,
         )  # fmt: skip
 
@@ -217,6 +218,23 @@ def test_a_proposal_finds_what_waits_to_be_read() -> None:
     assert world.relay.unread(short_id) is None
 
 
+def test_a_proposal_finds_what_waits_at_the_gate() -> None:
+    """Consensus has work, so nothing is read: least of all then may a proposal have to ask."""
+    world = World()
+    raw = transfer(0)
+
+    async def play() -> None:
+        world.gate.close()
+        world.relay.take(PEER, encode(TransactionsBatch([raw])))
+        running = asyncio.create_task(world.relay.run())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert world.relay.unread(transaction_of(raw)[:8]) is not None
+        running.cancel()
+
+    asyncio.run(play())
+
+
 def test_a_proposal_does_not_find_what_is_not_well_formed() -> None:
     """Wrong attachments would make a good block look bad (T5); their sender is blamed later."""
     world = World()
@@ -242,7 +260,7 @@ def test_a_second_copy_that_leaves_does_not_hide_the_first() -> None:
     async def play() -> None:
         world.relay.take(PEER, batch)
         world.relay.take(b"other", batch)
-        taken = await world.relay.intake.take(2)
+        taken = world.relay.intake.take(2)
         assert [arrival.peer for arrival in taken] == [PEER]
         found = world.relay.unread(transaction_of(raw)[:8])
         assert found is not None and found.peer == b"other"
