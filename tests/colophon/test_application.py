@@ -131,3 +131,18 @@ def test_a_transaction_that_leaves_while_a_block_is_built_is_left_out() -> None:
     give(application, 0, 1, tip=10**6)
 
     assert len(finish(job).block.transaction_ids) == STEP_TRANSACTIONS
+
+
+def test_the_pool_knows_the_base_fee_of_a_new_head_in_the_same_millisecond(
+    chain: NodeApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    application = fresh()
+    machine, pool = application.machine, application.pool
+    monkeypatch.setattr(machine, "base_fee_at", lambda time_ms: 100 + machine.head.height)
+    assert pool.base_fee() == 100
+
+    block = chain.reader.block(1)
+    finish(application.execute(block))
+    application.commit([block], proof_of(chain, 1))
+
+    assert pool.base_fee() == 101
