@@ -320,12 +320,12 @@ class Mempool:
         return self._at((tx.sender, tx.lane), tx.seq)
 
     def _move_on(self, queue: _LaneQueue, following: int) -> None:
-        """A lane's sequence numbers below ``following`` are used by the finalised state."""
+        """A lane's sequence numbers below ``following`` are used by the finalised state.
+
+        What has them is dropped with the same block, and so leaves the heads.
+        """
         if following <= queue.following:
             return
-        used = queue.by_seq.get(queue.following)
-        if used is not None:
-            self._heads.remove(used)
         queue.following = following
         head = queue.by_seq.get(following)
         if head is not None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
 import pytest
 
-from chain.codec import encode
+from chain.block import Body, Proposal, transaction_root
+from chain.codec import encode, encode_amount
 from chain.crypto import SigningKey, verify_signature
-from chain.vote import NOTARIZE, Vote
+from chain.transaction import ENVELOPE, SignedBody, transaction_id
+from chain.vote import NOTARIZE, Vote, vote_message
 from colophon.config import P2pSection
 from colophon.gate import Gate
 from colophon.network.channels import (
@@ -23,13 +26,17 @@ from colophon.network.channels import (
 from colophon.network.router import Router
 from colophon.signatures import SignatureWorkers
 from colophon.testnet.make import local_params, new_genesis
+from colophon.wallet import Draft, Wallet
+from consensus.compact import shrink
 from consensus.core import Core
 from consensus.events import Started
+from consensus.gossip import TransactionsBatch
 from consensus.messages import (
     BlockRequest,
     CompactProposal,
     LookbackAnswer,
     LookbackQuestion,
+    ProposalMessage,
     RangeRequest,
     ViewRequest,
     VoteMessage,
@@ -38,6 +45,8 @@ from consensus.shared import Settings
 from p2p.network import Network
 from state.families import REGISTRY
 from state.machine import StateMachine
+from state.modules.bank import Send
+from tests.chain.votes import header as header_with
 from tests.colophon.applications import application_above
 from tests.colophon.lonely import START_MS, SimulatedStore, VirtualClock
 from tests.consensus.driver import Driver
@@ -139,6 +148,38 @@ def test_of_the_next_epochs_proposals_the_newest_of_each_member_is_kept(door: Do
             door.hear(peer, PROPOSALS, proposal)
 
     assert door.router._exchange._early == dict.fromkeys(door.members, early[1])
+
+
+def proposal_of(door: Door, view: int, raw: bytes) -> tuple[ProposalMessage, bytes]:
+    """Return the proposal of a view's leader that has one transaction, and that one's id."""
+    envelope = ENVELOPE.decode(raw)
+    tx_id = transaction_id(envelope.body, envelope.signatures)
+    leader = door.router._core.shared.leader(view)
+    header = header_with(view=view, proposer_index=leader, tx_root=transaction_root([tx_id]))
+    message = vote_message(NOTARIZE, GENESIS.hash(), header.epoch, view, header.id())
+    members = door.router._core.shared.committee.members
+    key = next(key for key in KEYS if key.public_key == members[leader].public_key)
+    body = Body(None, [SignedBody(envelope.body, envelope.signatures)], [])
+    proposal = Proposal(header, body, [envelope.attachments], key.sign(message), [])
+    return ProposalMessage(proposal), tx_id
+
+
+def test_a_proposal_of_what_nobody_has_read_is_whole_at_once(door: Door) -> None:
+    """Under load much of a block is still on its way into the pool; asking would cost a trip."""
+    draft = Draft(messages=[Send(b"\0" * 21, b"", encode_amount(1))])
+    raw = Wallet(KEYS[1], GENESIS.hash()).sign(draft, seq=0, base_fee=10**7).envelope
+    whole, tx_id = proposal_of(door, 1, raw)
+    compact = shrink(whole, [tx_id])
+
+    async def play() -> None:
+        door.router._exchange.moved()
+        door.hear(door.members[0], TRANSACTIONS, TransactionsBatch([raw]))
+        door.hear(door.members[1], PROPOSALS, compact)
+
+    asyncio.run(play())
+
+    assert door.delivered == [(door.members[1], whole)]
+    assert (door.blamed, door.peers.asked) == ([], [])
 
 
 @pytest.mark.parametrize(
