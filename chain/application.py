@@ -136,10 +136,6 @@ class Standing(NamedTuple):
 class PoolView(Protocol):
     """What the pool asks about the finalised state (C16); answers change only at a commit."""
 
-    def standing(self, sender: bytes, lane: int, payer: bytes) -> Standing:
-        """Return where a lane of ``sender`` stands, and what ``payer`` has."""
-        ...
-
     def spendable(self, payer: bytes) -> int:
         """Return the ncolo a payer has for fees; 0 for an account that does not exist."""
         ...

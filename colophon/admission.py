@@ -5,16 +5,30 @@ One place for clients and peers: they differ only in who is told, and who is to 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from chain.application import Standing
 from chain.errors import Rejected
 from chain.transaction import ENVELOPE, Envelope, check_attachments, transaction_id
 from consensus.waiting import Waiting
+from state.headers import Tip
 from state.machine import StateMachine
-from state.modules.account import require_keys
+from state.modules.account import Account, require_keys
 from state.registry import Transaction
 
 from .pool import NodePool
 
 NO_FUNDS = "the sender's account has no balance to pay fees"
+
+
+class Hope(NamedTuple):
+    """A transaction that may enter the pool once its signatures are verified."""
+
+    tx: Transaction
+    waiting: Waiting
+    standing: Standing
+    head: Tip
+    """The finalised state that let it pass: above another it is asked about again."""
 
 
 class Admission:
@@ -49,26 +63,37 @@ class Admission:
         """Refuse a client while this node can take no more, before anything costs much."""
         self._pool.require_room()
 
-    def require_hope(self, tx: Transaction, raw: bytes, source: bytes | None) -> Waiting:
-        """Return what the pool will see; refuse what it would refuse now (C16).
+    def require_hope(self, tx: Transaction, raw: bytes, source: bytes | None) -> Hope:
+        """Refuse what the pool would refuse now, and keys that may not act (C16, T4).
 
-        For before the signatures are verified: they cost ten times as much.
+        For before the signatures are verified: they cost ten times as much. ``source`` is the
+        peer it came from, None for a client.
         """
         waiting = self._pool.waiting(tx, raw)
-        self._pool.require_hope(waiting, source)
-        return waiting
+        account, standing = self._ask(waiting)
+        self._pool.require_hope(waiting, standing, source)
+        _require_keys(tx, account)
+        return Hope(tx, waiting, standing, self._machine.head)
 
-    def require_keys(self, tx: Transaction) -> None:
-        """Check that the keys may act for the sender, on the finalised state."""
-        account = self._machine.account(tx.body.sender)
-        if account is None:
-            raise Rejected("tx/FeeUnpaid", NO_FUNDS)
-        require_keys(tx.body.sender, account, tx.body.keys)
-
-    def add(self, tx: Transaction, waiting: Waiting, source: bytes | None) -> None:
-        """Put a verified transaction into the pool; ``source`` is the peer, None for a client.
+    def add(self, hope: Hope, source: bytes | None) -> None:
+        """Put a verified transaction into the pool.
 
         Raises ``Rejected``; then the pool is as it was.
         """
-        self.require_keys(tx)
-        self._pool.add(tx, waiting, source)
+        standing = hope.standing
+        if hope.head is not self._machine.head:
+            account, standing = self._ask(hope.waiting)
+            _require_keys(hope.tx, account)
+        self._pool.add(hope.tx, hope.waiting, standing, source)
+
+    def _ask(self, waiting: Waiting) -> tuple[Account | None, Standing]:
+        """Return what the finalised state says of a transaction's sender and payer."""
+        sender = waiting.sender
+        account = self._machine.account(sender)
+        return account, self._machine.standing(account, sender, waiting.lane, waiting.payer)
+
+
+def _require_keys(tx: Transaction, account: Account | None) -> None:
+    if account is None:
+        raise Rejected("tx/FeeUnpaid", NO_FUNDS)
+    require_keys(tx.body.sender, account, tx.body.keys)

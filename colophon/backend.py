@@ -202,11 +202,11 @@ class NodeBackend:
         try:
             self._admission.require_room()
             tx = self._admission.inspect(parsed, len(envelope), tx_id)
-            waiting = self._admission.require_hope(tx, envelope, None)
+            hope = self._admission.require_hope(tx, envelope, None)
             if not await self._verifier.verify(items_of(tx)):
                 raise Rejected("crypto/BadSignature", "a signature does not verify under its key")
             if tx_id not in self._pool:  # it may have come a second time meanwhile
-                self._admission.add(tx, waiting, None)
+                self._admission.add(hope, None)
         except Rejected as refusal:
             if refusal.code in PASSED and self._is_final(tx_id):
                 return tx_id

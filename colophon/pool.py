@@ -69,10 +69,6 @@ class NodePool:
 
     # --- what the mempool asks ----------------------------------------------------------------
 
-    def standing(self, sender: bytes, lane: int, payer: bytes) -> Standing:
-        """Return where a lane of ``sender`` stands, and what ``payer`` has."""
-        return self._machine.standing(sender, lane, payer)
-
     def spendable(self, payer: bytes) -> int:
         """Return the ncolo a payer has for fees."""
         return self._machine.balance(payer)
@@ -111,19 +107,23 @@ class NodePool:
         if len(self._of_clients) >= self._clients_max:
             raise Rejected("pool/Full", f"{self._clients_max} transactions of clients wait here")
 
-    def require_hope(self, waiting: Waiting, source: bytes | None) -> None:
+    def require_hope(self, waiting: Waiting, standing: Standing, source: bytes | None) -> None:
         """Refuse what ``add`` would refuse now, before its signatures cost anything."""
         if source is None:
             self.require_room()
-        self.mempool.require_hope(waiting, self._clock.wall_ms())
+        self.mempool.require_hope(waiting, standing, self._clock.wall_ms())
 
-    def add(self, tx: Transaction, waiting: Waiting, source: bytes | None = None) -> None:
+    def add(
+        self, tx: Transaction, waiting: Waiting, standing: Standing, source: bytes | None
+    ) -> None:
         """Keep a transaction, its signatures verified, and tell who listens.
 
-        ``source`` is the peer it came from, None for a client. Raises ``Rejected`` with a
+        ``standing`` is that of its lane and payer in the finalised state, ``source`` the peer it
+        came from, None for a client. Raises ``Rejected`` with a
         ``pool/…`` code; then the pool is as it was.
         """
-        leaving = self.mempool.add(waiting, self._clock.now_ms(), self._clock.wall_ms())
+        now_ms, wall_ms = self._clock.now_ms(), self._clock.wall_ms()
+        leaving = self.mempool.add(waiting, standing, now_ms, wall_ms)
         self.transactions[tx.id] = tx
         if source is None:
             self._of_clients.add(tx.id)

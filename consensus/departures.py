@@ -29,7 +29,6 @@ class Departures:
         if tx.valid_until:
             heapq.heappush(self._expiring, (tx.valid_until, tx.id))
         heapq.heappush(self._worst, (kept.rank, -kept.order, tx.id))
-        self._compact()
 
     def take_worst(self) -> Kept | None:
         """Take out the worst payer of what is left; ``put_back`` must follow."""
@@ -52,7 +51,7 @@ class Departures:
         while self._expiring and self._expiring[0][0] < time_ms:
             yield heapq.heappop(self._expiring)[1]
 
-    def _compact(self) -> None:
+    def compact(self) -> None:
         """Rebuild a heap once most of its entries are of transactions that left."""
         bound = 2 * len(self._here) + SPARE
         if len(self._worst) > bound:

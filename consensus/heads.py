@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import chain
 
 from .waiting import Kept, Lane
@@ -30,7 +31,7 @@ class Heads:
             if not lanes:
                 del self._by_rank[kept.rank]
 
-    def best_first(self) -> list[Kept]:
-        """Return all of them."""
+    def __iter__(self) -> Iterator[Kept]:
+        """Yield all of them, the best first; they must not change meanwhile."""
         ranks = sorted(self._by_rank, reverse=True)
-        return list(chain.from_iterable(self._by_rank[rank].values() for rank in ranks))
+        return chain.from_iterable(self._by_rank[rank].values() for rank in ranks)

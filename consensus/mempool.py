@@ -1,8 +1,8 @@
 """Transactions that wait for a block (protocol.md C16).
 
 The pool knows nothing of what a transaction does: it sees the few numbers of a ``Waiting`` and
-asks the application, through ``PoolView``, about sequence numbers, money and the base fee of the
-finalised state. It never decides what is valid, only what is worth keeping.
+is told, or asks the application through ``PoolView``, where the finalised state has lanes, money
+and the base fee. It never decides what is valid, only what is worth keeping.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from chain.application import PoolView
+from chain.application import PoolView, Standing
 from chain.errors import Rejected
 from chain.params import Params
 
@@ -92,13 +92,13 @@ class Mempool:
 
     # Admission
 
-    def require_hope(self, tx: Waiting, wall_ms: int) -> None:
+    def require_hope(self, tx: Waiting, standing: Standing, wall_ms: int) -> None:
         """Refuse at little cost what ``add`` would refuse now; raises as ``add`` does.
 
         For what is not verified yet: what passes may still be refused, what is refused here need
         not be verified.
         """
-        following, _ = self._view.standing(tx.sender, tx.lane, tx.payer)
+        following = standing.following
         self._require_admissible(tx, following, wall_ms)
         old = self._in_slot(tx)
         if old is not None:
@@ -111,13 +111,14 @@ class Mempool:
             if worst is None or worst.rank >= tx.rank:
                 raise Rejected("pool/Full", FULL)
 
-    def add(self, tx: Waiting, now_ms: int, wall_ms: int) -> list[bytes]:
+    def add(self, tx: Waiting, standing: Standing, now_ms: int, wall_ms: int) -> list[bytes]:
         """Admit a transaction; return the ids that had to leave for it.
 
-        Raises ``Rejected`` with a ``pool/…`` code; then the pool is as it was. A refusal depends
-        on the state and is no fault of the peer that relayed the transaction.
+        ``standing`` is that of its lane and payer in the finalised state. Raises ``Rejected`` with
+        a ``pool/…`` code; then the pool is as it was. A refusal depends on the state and is no
+        fault of the peer that relayed the transaction.
         """
-        following, spendable = self._view.standing(tx.sender, tx.lane, tx.payer)
+        following, spendable = standing
         self._require_admissible(tx, following, wall_ms)
         old = self._in_slot(tx)
         if old is not None:
@@ -286,7 +287,7 @@ class Mempool:
         leaves it afterwards changes nothing of what is returned.
         """
         base_fee = self._view.base_fee()
-        untouched = self._heads.best_first()
+        untouched = list(self._heads)
         if following:
             untouched = [
                 kept for kept in untouched if (kept.tx.sender, kept.tx.lane) not in following
@@ -312,7 +313,8 @@ class Mempool:
 
     def has_ready(self, time_ms: int) -> bool:
         """Tell whether the next block could take anything: the core's TransactionsAvailable."""
-        return next(self.heads({}, time_ms), None) is not None
+        base_fee = self._view.base_fee()
+        return any(kept.is_ready(base_fee, time_ms) for kept in self._heads)
 
     # Bookkeeping
 
@@ -349,6 +351,7 @@ class Mempool:
         here = [tx_id for tx_id in dict.fromkeys(tx_ids) if tx_id in self._by_id]
         for tx_id in here:
             self._drop(tx_id)
+        self._departures.compact()
         return here
 
     def _drop(self, tx_id: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -55,8 +55,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return base_fee_within(self.units, self.max_fee - self.tip)
 
 
-@dataclass(slots=True)
-class Kept:
+class Kept(msgspec.Struct, eq=False, gc=False):
     """A transaction in the pool and its history there."""
 
     tx: Waiting
@@ -80,8 +79,7 @@ class Kept:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Used:
+class Used(NamedTuple):
     """A place in a lane that a finalised transaction took."""
 
     sender: bytes

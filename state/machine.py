@@ -99,9 +99,11 @@ class StateMachine:
         account = ACCOUNTS.get(self._state, sender)
         return next_seq(self._state, account, sender, lane)
 
-    def standing(self, sender: bytes, lane: int, payer: bytes) -> Standing:
-        """Return where a lane of ``sender`` stands, and what ``payer`` has for fees."""
-        account = ACCOUNTS.get(self._state, sender)
+    def standing(self, account: Account | None, sender: bytes, lane: int, payer: bytes) -> Standing:
+        """Return where a lane of ``sender`` stands, and what ``payer`` has for fees.
+
+        ``account`` is the sender's row in the finalised state.
+        """
         following = next_seq(self._state, account, sender, lane)
         if payer != sender:
             return Standing(following, self.balance(payer))

@@ -14,11 +14,10 @@ from chain.codec import encode
 from chain.errors import Rejected
 from consensus.effects import Blame
 from consensus.gossip import TRANSACTIONS_BATCH, Gossip, TransactionsBatch
-from consensus.waiting import Waiting
 from p2p.network import Network
 from state.registry import Transaction
 
-from ..admission import Admission
+from ..admission import Admission, Hope
 from ..gate import Gate
 from ..pool import NodePool
 from ..signatures import SignatureWorkers, items_of
@@ -138,7 +137,7 @@ class Relay:
 
     async def _admit(self, arrivals: list[Arrival]) -> None:
         """Admit a few transactions of a peer; if one never can be valid, the peer is at fault."""
-        hopeful: list[tuple[Transaction, Waiting]] = []
+        hopeful: list[Hope] = []
         peer = arrivals[0].peer
         for arrival in arrivals:
             try:
@@ -147,20 +146,21 @@ class Relay:
                 self._blame(Blame(peer, refusal.code, refusal.message))
                 return
             try:
-                hopeful.append((tx, self._admission.require_hope(tx, arrival.raw, peer)))
+                hopeful.append(self._admission.require_hope(tx, arrival.raw, peer))
             except Rejected:
                 continue  # What the state refuses is nobody's fault (C16).
-        items = [item for tx, _ in hopeful if not self._is_signed(tx.id) for item in items_of(tx)]
+        unsigned = [hope.tx for hope in hopeful if not self._is_signed(hope.tx.id)]
+        items = [item for tx in unsigned for item in items_of(tx)]
         if items:
             good = await asyncio.wrap_future(self._workers.submit(items))
             if not all(good):
                 self._blame(Blame(peer, "crypto/BadSignature", "it relayed a forged transaction"))
                 return
-        for tx, waiting in hopeful:
+        for hope in hopeful:
             try:
-                self._admission.add(tx, waiting, peer)
+                self._admission.add(hope, peer)
             except Rejected as refusal:
-                log.debug("not_admitted tx=%s reason=%s", tx.id.hex(), refusal)
+                log.debug("not_admitted tx=%s reason=%s", hope.tx.id.hex(), refusal)
 
     def _inspect(self, arrival: Arrival) -> Transaction:
         """Return the transaction of an arrival; raises ``Rejected`` unless it is well formed."""

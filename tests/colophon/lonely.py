@@ -20,6 +20,7 @@ from chain.genesis import Genesis
 from chain.ids import address_of
 from chain.transaction import ENVELOPE
 from chain.vote import Vote
+from colophon.admission import Admission
 from colophon.clock import Clock
 from colophon.guard_file import GuardFile
 from colophon.journal_file import JournalFile
@@ -248,6 +249,7 @@ class Lonely:
     def submit(self, count: int) -> None:
         """Put transactions into the pool."""
         machine = self.application.machine
+        admission = Admission(machine, self.application.pool)
         wallet = Wallet(SENDER, machine.genesis_hash)
         seq = machine.next_seq(wallet.address, 0)
         for number in range(seq, seq + count):
@@ -255,9 +257,8 @@ class Lonely:
             draft = Draft(messages=[Send(target, b"", encode_amount(3))])
             signed = wallet.sign(draft, seq=number, base_fee=10**7)
             tx = machine.registry.read(*_split(signed.envelope), machine.genesis_hash)
-            pool = self.application.pool
             try:
-                pool.add(tx, pool.waiting(tx, signed.envelope))
+                admission.add(admission.require_hope(tx, signed.envelope, None), None)
             except Rejected as refusal:
                 assert refusal.code == "pool/Known"
 

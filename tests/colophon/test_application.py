@@ -15,6 +15,7 @@ from chain.codec import encode_amount
 from chain.finality import FinalityProof
 from chain.header import KIND_BLOCK
 from chain.transaction import ENVELOPE
+from colophon.admission import Admission
 from colophon.application import STEP_TRANSACTIONS, NodeApplication
 from colophon.wallet import Draft, Wallet
 from state.families import REGISTRY
@@ -61,7 +62,8 @@ def give(application: NodeApplication, lane: int, seq: int, *, tip: int = 1) -> 
     draft = Draft(messages=[Send(bytes(21), b"", encode_amount(3))])
     raw = wallet.sign(draft, lane=lane, seq=seq, tip=tip, base_fee=10**7).envelope
     tx = machine.read_transaction(ENVELOPE.decode(raw))
-    pool.add(tx, pool.waiting(tx, raw))
+    admission = Admission(machine, pool)
+    admission.add(admission.require_hope(tx, raw, None), None)
 
 
 def proof_of(chain: NodeApplication, height: int) -> FinalityProof:

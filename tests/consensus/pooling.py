@@ -8,6 +8,7 @@ from chain.application import Standing
 from chain.codec import encode
 from chain.params import Params
 from chain.transaction import Attachment, Envelope, transaction_id
+from consensus.mempool import Mempool
 from consensus.waiting import Waiting
 
 PARAMS = Params(modules=[])
@@ -23,15 +24,22 @@ class Ledger:
         self.fee = 1_000_000
         self.asked = 0
 
-    def standing(self, sender: bytes, lane: int, payer: bytes) -> Standing:
-        self.asked += 1
-        return Standing(self.seqs.get((sender, lane), 0), self.spendable(payer))
+    def standing(self, tx: Waiting) -> Standing:
+        return Standing(self.seqs.get((tx.sender, tx.lane), 0), self.spendable(tx.payer))
 
     def spendable(self, payer: bytes) -> int:
+        self.asked += 1
         return self.balances.get(payer, 0)
 
     def base_fee(self) -> int:
         return self.fee
+
+
+def admit(pool: Mempool, tx: Waiting, now_ms: int = 0, *, wall_ms: int = 0) -> list[bytes]:
+    """Add a transaction that stands where the pool's own ledger says."""
+    ledger = pool._view
+    assert isinstance(ledger, Ledger)
+    return pool.add(tx, ledger.standing(tx), now_ms, wall_ms)
 
 
 def envelope_of(label: bytes) -> Envelope:

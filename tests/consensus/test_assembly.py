@@ -13,13 +13,13 @@ from consensus.assembly import (
 from consensus.mempool import Mempool
 from consensus.waiting import Used, Waiting
 
-from .pooling import BOB, PARAMS, SPONSOR, Ledger, waiting
+from .pooling import BOB, PARAMS, SPONSOR, Ledger, admit, waiting
 
 
 def pool_of(*transactions: Waiting) -> Mempool:
     pool = Mempool(Ledger(), PARAMS)
     for tx in transactions:
-        pool.add(tx, 0, 0)
+        admit(pool, tx)
     return pool
 
 
@@ -55,7 +55,7 @@ def test_what_leaves_the_pool_meanwhile_does_not_disturb_the_choice() -> None:
     assembly = Assembly(pool, following={}, time_ms=0, units_max=10**6, bytes_max=10**6)
 
     assert assembly.next() == lanes[0]
-    pool.add(waiting(0, lane=2, tip=4_000), 0, 0)
+    admit(pool, waiting(0, lane=2, tip=4_000))
     pool.committed([Used(lanes[1].sender, 1, 0)], 0)
     assembly.included(lanes[0])
 
@@ -76,7 +76,7 @@ def test_units_and_bytes_bound_a_block() -> None:
     pool = pool_of(waiting(0, tip=9, units=80), waiting(0, sender=BOB, tip=1, units=30))
 
     assert [tx.units for tx in choose(pool, units_max=100)] == [80]
-    pool.add(waiting(0, sender=SPONSOR, units=15), 0, 0)
+    admit(pool, waiting(0, sender=SPONSOR, units=15))
     assert [tx.units for tx in choose(pool, units_max=100)] == [80, 15]
     assert choose(pool, bytes_max=10) == []
 

@@ -10,20 +10,20 @@ from chain.errors import Rejected
 from consensus.mempool import AGE_MS_MAX, SHORT_MS, Mempool
 from consensus.waiting import Used, Waiting
 
-from .pooling import ALICE, BOB, PARAMS, SPONSOR, Ledger, waiting
+from .pooling import ALICE, BOB, PARAMS, SPONSOR, Ledger, admit, waiting
 
 
 def pool_of(*transactions: Waiting, ledger: Ledger | None = None, **bounds: int) -> Mempool:
     pool = Mempool(ledger or Ledger(), PARAMS, **bounds)
     for tx in transactions:
-        pool.add(tx, 0, 0)
+        admit(pool, tx)
     return pool
 
 
 def refuse(pool: Mempool, tx: Waiting, *, wall_ms: int = 0) -> str:
     size, count = pool.bytes, len(pool)
     with pytest.raises(Rejected) as refusal:
-        pool.add(tx, 0, wall_ms)
+        admit(pool, tx, wall_ms=wall_ms)
     assert (pool.bytes, len(pool)) == (size, count)
     return refusal.value.code
 
@@ -72,8 +72,8 @@ def test_pending_fees_of_a_payer_are_summed() -> None:
     pool = pool_of(waiting(0, max_fee=6 * 10**8))
 
     assert refuse(pool, waiting(1, max_fee=5 * 10**8)) == "pool/PayerShort"
-    pool.add(waiting(1, max_fee=4 * 10**8), 0, 0)
-    pool.add(waiting(2, max_fee=10**9, sponsor=SPONSOR), 0, 0)
+    admit(pool, waiting(1, max_fee=4 * 10**8))
+    admit(pool, waiting(2, max_fee=10**9, sponsor=SPONSOR))
 
 
 @pytest.mark.parametrize(("tip", "accepted"), [(1_199, False), (1_200, True)])
@@ -82,7 +82,7 @@ def test_a_replacement_pays_a_tenth_and_the_floor_more(tip: int, accepted: bool)
     pool = pool_of(old)
 
     if accepted:
-        assert pool.add(new, 0, 0) == [old.id]
+        assert admit(pool, new) == [old.id]
         assert len(pool) == 1 and new.id in pool and old.id not in pool
     else:
         assert refuse(pool, new) == "pool/Underpriced"
@@ -91,14 +91,14 @@ def test_a_replacement_pays_a_tenth_and_the_floor_more(tip: int, accepted: bool)
 def test_a_replacement_frees_what_the_old_one_owed() -> None:
     pool = pool_of(waiting(max_fee=9 * 10**8))
 
-    pool.add(waiting(max_fee=9 * 10**8, tip=10**6), 0, 0)
+    admit(pool, waiting(max_fee=9 * 10**8, tip=10**6))
 
 
 def test_a_full_pool_trades_the_worst_for_a_better_one() -> None:
     cheap, dear = waiting(tip=5), waiting(tip=7, sender=BOB)
     pool = pool_of(cheap, dear, count_max=2)
 
-    assert pool.add(waiting(0, lane=1, tip=6, sender=BOB), 0, 0) == [cheap.id]
+    assert admit(pool, waiting(0, lane=1, tip=6, sender=BOB)) == [cheap.id]
     assert refuse(pool, waiting(0, lane=2, tip=6, sender=BOB)) == "pool/Full"
 
 
@@ -106,7 +106,7 @@ def test_what_waits_behind_an_evicted_transaction_leaves_with_it() -> None:
     lane = [waiting(0, tip=9), waiting(1, tip=1), waiting(2, tip=9)]
     pool = pool_of(*lane, count_max=3)
 
-    leaving = pool.add(waiting(tip=5, sender=BOB), 0, 0)
+    leaving = admit(pool, waiting(tip=5, sender=BOB))
 
     assert leaving == [lane[1].id, lane[2].id]
 
@@ -114,24 +114,24 @@ def test_what_waits_behind_an_evicted_transaction_leaves_with_it() -> None:
 def test_what_waits_for_an_earlier_one_never_fills_the_pool() -> None:
     pool = Mempool(Ledger(), PARAMS, count_max=8)
     for seq in range(1, 5):
-        pool.add(waiting(seq), 0, 0)
+        admit(pool, waiting(seq))
 
     for tx in (waiting(5), waiting(1, lane=1), waiting(1, sender=BOB, tip=9)):
         assert refuse(pool, tx) == "pool/Full"
         with pytest.raises(Rejected, match="pool/Full"):
-            pool.require_hope(tx, 0)
+            pool.require_hope(tx, Ledger().standing(tx), 0)
     for tx in (waiting(0, sender=BOB), waiting(1, sender=BOB), waiting(0), waiting(5)):
-        pool.require_hope(tx, 0)
-        pool.add(tx, 0, 0)
+        pool.require_hope(tx, Ledger().standing(tx), 0)
+        admit(pool, tx)
     assert len(pool) == 8
 
 
 def test_bytes_of_what_waits_for_an_earlier_one_are_bounded_too() -> None:
     pool = Mempool(Ledger(), PARAMS, bytes_max=2 * waiting(1).size)
-    pool.add(waiting(1), 0, 0)
+    admit(pool, waiting(1))
 
     assert refuse(pool, waiting(2)) == "pool/Full"
-    pool.add(waiting(0), 0, 0)
+    admit(pool, waiting(0))
 
 
 def test_what_waits_behind_an_expired_transaction_leaves_with_it() -> None:
@@ -139,7 +139,7 @@ def test_what_waits_behind_an_expired_transaction_leaves_with_it() -> None:
     first, second = waiting(0, valid_until=10), waiting(1)
     other = waiting(0, sender=BOB)
     for tx in (first, second, other):
-        pool.add(tx, 0, 0)
+        admit(pool, tx)
 
     assert pool.committed([], 11) == [first.id, second.id]
     assert other.id in pool
@@ -149,7 +149,7 @@ def test_bytes_are_bounded_too() -> None:
     first = waiting(tip=1)
     pool = pool_of(first, bytes_max=first.size + 10)
 
-    assert pool.add(waiting(tip=2, sender=BOB), 0, 0) == [first.id]
+    assert admit(pool, waiting(tip=2, sender=BOB)) == [first.id]
 
 
 def test_a_commit_removes_used_seqs_and_lets_the_lane_go_on() -> None:
@@ -257,7 +257,7 @@ def test_the_books_of_the_pool_always_balance(steps: list[Step]) -> None:
         if step == "add":
             tx = waiting(seq, lane=lane, tip=tip)
             try:
-                gone = pool.add(tx, now_ms, 0)
+                gone = admit(pool, tx, now_ms)
                 model[tx.id] = tx
             except Rejected:
                 pass
