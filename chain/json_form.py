@@ -168,47 +168,69 @@ def denom_to_text(denom: bytes) -> str:
 # --- from JSON --------------------------------------------------------------------------------
 
 
+Read = Callable[[Any, str, Attach | None], Any]
+"""Makes a value of its JSON form, the field's path and ``attach``; compiled once per type."""
+
+
 def from_json(kind: Any, form: Any, where: str, attach: Attach | None = None) -> Any:
     """Return the value of the annotated type ``kind`` that ``form`` describes.
 
     Raises ``Rejected`` with ``json/…`` and the field's path. Lengths, ranges and order are
     checked where the encoded bytes are decoded, by the same rules as for everyone.
     """
+    return json_reader(kind)(form, where, attach)
+
+
+@cache
+def json_reader(kind: Any) -> Read:
+    """Return the function that reads values of the annotated type ``kind``, as ``from_json``."""
     bare, extras, optional = shape(kind)
-    if optional and form is None:
-        return None
+    read = _reader(bare, extras)
+    if not optional:
+        return read
+    return lambda form, where, attach: None if form is None else read(form, where, attach)
+
+
+def _reader(bare: Any, extras: dict[str, Any]) -> Read:
     if get_origin(bare) is list:
+        return _list_reader(json_reader(get_args(bare)[0]))
+    if bare is bool:
+        return _bool
+    if bare is int:
+        return lambda form, where, attach: parse_integer(form, where)
+    if bare is str:
+        return _text
+    if bare is bytes:
+        read = _bytes_reader(extras)
+        return lambda form, where, attach: read(form, where)
+    if bare is Blob:
+        return _blob
+    if isinstance(bare, type) and issubclass(bare, IntEnum):
+        return lambda form, where, attach: _enum(bare, form, where)
+    if isinstance(bare, type) and issubclass(bare, Record):
+        return lambda form, where, attach: record_from_json(bare, form, where, attach)
+    raise Misuse(f"{bare!r} cannot be read from JSON")
+
+
+def _list_reader(read: Read) -> Read:
+    def read_list(form: Any, where: str, attach: Attach | None) -> list[Any]:
         if not isinstance(form, list):
             raise _wrong(where, form, "a list")
-        item = get_args(bare)[0]
-        return [from_json(item, part, f"{where}[{i}]", attach) for i, part in enumerate(form)]
-    if not isinstance(bare, type):
-        raise Misuse(f"{bare!r} cannot be read from JSON")
-    return _scalar(bare, extras, form, where, attach)
+        return [read(part, f"{where}[{i}]", attach) for i, part in enumerate(form)]
+
+    return read_list
 
 
-def _scalar(
-    bare: type[Any], extras: dict[str, Any], form: Any, where: str, attach: Attach | None
-) -> Any:
-    if bare is bool:
-        if not isinstance(form, bool):
-            raise _wrong(where, form, "true or false")
-        return form
-    if issubclass(bare, IntEnum):
-        return _enum(bare, form, where)
-    if bare is int:
-        return parse_integer(form, where)
-    if bare is str:
-        if not isinstance(form, str):
-            raise _wrong(where, form, "text")
-        return form
-    if bare is bytes:
-        return _bytes(extras, form, where)
-    if bare is Blob:
-        return _blob(form, where, attach)
-    if issubclass(bare, Record):
-        return record_from_json(bare, form, where, attach)
-    raise Misuse(f"{bare!r} cannot be read from JSON")
+def _bool(form: Any, where: str, attach: Attach | None) -> bool:
+    if not isinstance(form, bool):
+        raise _wrong(where, form, "true or false")
+    return form
+
+
+def _text(form: Any, where: str, attach: Attach | None) -> str:
+    if not isinstance(form, str):
+        raise _wrong(where, form, "text")
+    return form
 
 
 def record_from_json(
@@ -298,16 +320,21 @@ def parse_denom(form: Any, where: str) -> bytes:
     return _id_of(form.rpartition("/")[2], Kind.IP, Kind.TOKEN)
 
 
-def _bytes(extras: dict[str, Any], form: Any, where: str) -> bytes:
+def _bytes_reader(extras: dict[str, Any]) -> Callable[[Any, str], bytes]:
     if extras.get("amount"):
-        return encode_amount(parse_amount(form, where))
+        return lambda form, where: encode_amount(parse_amount(form, where))
     if extras.get("denom"):
-        return parse_denom(form, where)
+        return parse_denom
     if extras.get("kinds") or extras.get("id"):
-        if not isinstance(form, str):
-            raise _wrong(where, form, "an id")
-        return _id_of(form, *(Kind(kind) for kind in sorted(extras.get("kinds", ()))))
-    return parse_hex(form, where)
+        kinds = [Kind(kind) for kind in sorted(extras.get("kinds", ()))]
+        return lambda form, where: _id(kinds, form, where)
+    return parse_hex
+
+
+def _id(kinds: list[Kind], form: Any, where: str) -> bytes:
+    if not isinstance(form, str):
+        raise _wrong(where, form, "an id")
+    return _id_of(form, *kinds)
 
 
 def _enum(bare: type[IntEnum], form: Any, where: str) -> IntEnum:

@@ -33,7 +33,7 @@ from state.modules.bank import Send
 from state.queries import NotFound
 from state.registry import Transaction
 
-from .admission import Admission
+from .admission import Admission, Hope
 from .application import NodeApplication
 from .clock import Clock
 from .host import Host
@@ -196,24 +196,55 @@ class NodeBackend:
 
     async def submit(self, envelope: bytes) -> bytes:
         """Check a transaction and put it into the pool; resubmitting is harmless."""
-        tx_id, parsed = self._admission.open(envelope)
+        (outcome,) = await self.submit_all([envelope])
+        if isinstance(outcome, Rejected):
+            raise outcome
+        return outcome
+
+    async def submit_all(self, envelopes: list[bytes]) -> list[bytes | Rejected]:
+        """Do so with many, whose signatures are verified together; return id or refusal of each."""
+        looked = [self._look_into(envelope) for envelope in envelopes]
+        hopes = [each for each in looked if isinstance(each, Hope)]
+        try:
+            verdicts = iter(await self._verifier.verify([items_of(hope.tx) for hope in hopes]))
+        except Rejected as refusal:
+            return [_busy(refusal) if isinstance(each, Hope) else each for each in looked]
+        return [
+            self._take(each, is_signed=next(verdicts)) if isinstance(each, Hope) else each
+            for each in looked
+        ]
+
+    def _look_into(self, envelope: bytes) -> Hope | bytes | Rejected:
+        """Return what may enter the pool; of anything else its id if it is here, or the refusal."""
+        try:
+            tx_id, parsed = self._admission.open(envelope)
+        except Rejected as refusal:
+            return refusal
         if tx_id in self._pool:
             return tx_id
         try:
             self._admission.require_room()
             tx = self._admission.inspect(parsed, len(envelope), tx_id)
-            hope = self._admission.require_hope(tx, envelope, None)
-            if not await self._verifier.verify(items_of(tx)):
-                raise Rejected("crypto/BadSignature", "a signature does not verify under its key")
+            return self._admission.require_hope(tx, envelope, None)
+        except Rejected as refusal:
+            return self._outcome(tx_id, refusal)
+
+    def _take(self, hope: Hope, *, is_signed: bool) -> bytes | Rejected:
+        tx_id = hope.tx.id
+        if not is_signed:
+            return Rejected("crypto/BadSignature", "a signature does not verify under its key")
+        try:
             if tx_id not in self._pool:  # it may have come a second time meanwhile
                 self._admission.add(hope, None)
         except Rejected as refusal:
-            if refusal.code in PASSED and self._is_final(tx_id):
-                return tx_id
-            if refusal.code in BUSY:
-                raise _busy(refusal) from None
-            raise
+            return self._outcome(tx_id, refusal)
         return tx_id
+
+    def _outcome(self, tx_id: bytes, refusal: Rejected) -> bytes | Rejected:
+        """Return what a client is told: what is final already was no mistake to send again."""
+        if refusal.code in PASSED and self._is_final(tx_id):
+            return tx_id
+        return _busy(refusal) if refusal.code in BUSY else refusal
 
     def _on_admitted(self, tx: Transaction, raw: bytes, source: bytes | None) -> None:
         self._gone.pop(tx.id, None)

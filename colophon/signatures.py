@@ -12,6 +12,7 @@ import os
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
 
 from chain.crypto import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, verify_signature
 from chain.errors import Rejected
@@ -98,6 +99,12 @@ class SignatureWorkers:
         done.set_result(verify_items(packed))
         return done
 
+    async def verify(self, items: list[Item]) -> list[bool]:
+        """Verify a chunk without holding up the loop, unless there are no workers."""
+        if self._pool is None:
+            return verify_items(b"".join(items))
+        return await asyncio.wrap_future(self.submit(items))
+
     def submit_all(self, transactions: Iterable[Transaction]) -> list[Future[list[bool]]]:
         """Verify what many transactions need, in large chunks."""
         waiting: list[Item] = []
@@ -114,6 +121,27 @@ class SignatureWorkers:
             self._pool.shutdown(cancel_futures=True)
 
 
+@dataclass(slots=True, eq=False)
+class _Question:
+    """Transactions that somebody waits for, together."""
+
+    verdicts: list[bool]
+    left: int
+    """How many have no verdict yet."""
+    answer: asyncio.Future[list[bool]]
+
+    def settle(self, index: int, verdict: bool) -> None:
+        """Note the verdict on one; the last one wakes who asked."""
+        self.verdicts[index] = verdict
+        self.left -= 1
+        if not self.left and not self.answer.done():
+            self.answer.set_result(self.verdicts)
+
+
+_Part = tuple[list[Item], _Question, int]
+"""A transaction's signatures, who asked, and its place in the question."""
+
+
 class BatchVerifier:
     """Collects what is to be verified in one turn of the loop, and checks it in chunks.
 
@@ -125,39 +153,46 @@ class BatchVerifier:
         self._workers = workers
         self._gate = gate
         self._chunk = CHUNK if workers.are_processes else INLINE_MAX
-        self._waiting: deque[tuple[list[Item], asyncio.Future[bool]]] = deque()
+        self._waiting: deque[_Part] = deque()
         self._size = 0
         self._checking: asyncio.Task[None] | None = None
 
-    async def verify(self, items: list[Item]) -> bool:
-        """Tell whether every item verifies; raises ``pool/Busy`` if too many wait."""
+    async def verify(self, transactions: list[list[Item]]) -> list[bool]:
+        """Tell for each transaction whether all its signatures verify.
+
+        Raises ``Rejected`` with ``pool/Busy`` if too many wait already.
+        """
+        if not transactions:
+            return []
         if self._size >= WAITING_MAX:
             raise Rejected("pool/Busy", f"{self._size} signatures wait to be verified")
-        self._size += len(items)
         loop = asyncio.get_running_loop()
-        result: asyncio.Future[bool] = loop.create_future()
-        self._waiting.append((items, result))
+        count = len(transactions)
+        question = _Question([False] * count, count, loop.create_future())
+        for index, items in enumerate(transactions):
+            self._size += len(items)
+            self._waiting.append((items, question, index))
         if self._checking is None:
             self._checking = loop.create_task(self._check_all(), name="signatures")
-        return await result
+        return await question.answer
 
     async def _check_all(self) -> None:
         """Check what waits, a chunk a turn, so that everybody else has theirs."""
         while self._waiting:
             await self._gate.wait()
-            batch: list[tuple[list[Item], asyncio.Future[bool]]] = []
+            batch: list[_Part] = []
             size = 0
             while self._waiting and size < self._chunk:
-                items, result = self._waiting.popleft()
-                batch.append((items, result))
-                size += len(items)
+                part = self._waiting.popleft()
+                batch.append(part)
+                size += len(part[0])
             self._size -= size
             self._check(batch, size)
             await asyncio.sleep(0)
         self._checking = None
 
-    def _check(self, batch: list[tuple[list[Item], asyncio.Future[bool]]], size: int) -> None:
-        everything = [item for items, _ in batch for item in items]
+    def _check(self, batch: list[_Part], size: int) -> None:
+        everything = [item for items, _, _ in batch for item in items]
         if size < INLINE_MAX or not self._workers.are_processes:
             _settle(batch, verify_items(b"".join(everything)))
             return
@@ -165,11 +200,10 @@ class BatchVerifier:
         answer.add_done_callback(lambda done: _settle(batch, done.result()))
 
 
-def _settle(batch: list[tuple[list[Item], asyncio.Future[bool]]], results: list[bool]) -> None:
-    """Give every waiter its part of the results."""
+def _settle(batch: list[_Part], results: list[bool]) -> None:
+    """Give every question its part of the results."""
     start = 0
-    for items, result in batch:
-        good = all(results[start : start + len(items)])
-        start += len(items)
-        if not result.done():
-            result.set_result(good)
+    for items, question, index in batch:
+        end = start + len(items)
+        question.settle(index, all(results[start:end]))
+        start = end

@@ -128,6 +128,10 @@ class Backend(Protocol):
         """
         ...
 
+    async def submit_all(self, envelopes: list[bytes]) -> list[bytes | Rejected]:
+        """Do so with many; return the id or the refusal of each, in their order."""
+        ...
+
     async def wait_final(self, tx_id: bytes, timeout_ms: int) -> None:
         """Return when a transaction is final; raises ``TimedOut``."""
         ...

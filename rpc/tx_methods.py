@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 import msgspec
@@ -152,13 +151,12 @@ class TxMethods:
             self._backend.require_room()
         except Busy as busy:
             return [SubmitOutcome(None, refused(busy, False).form())] * len(txs)
-        return list(await asyncio.gather(*map(self._outcome, txs)))
-
-    async def _outcome(self, tx: bytes) -> SubmitOutcome:
-        try:
-            return SubmitOutcome(await self._backend.submit(tx), None)
-        except Rejected as refusal:
-            return SubmitOutcome(None, refused(refusal, False).form())
+        return [
+            SubmitOutcome(None, refused(outcome, False).form())
+            if isinstance(outcome, Rejected)
+            else SubmitOutcome(outcome, None)
+            for outcome in await self._backend.submit_all(txs)
+        ]
 
     async def submit_and_wait(
         self,

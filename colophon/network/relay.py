@@ -151,11 +151,9 @@ class Relay:
                 continue  # What the state refuses is nobody's fault (C16).
         unsigned = [hope.tx for hope in hopeful if not self._is_signed(hope.tx.id)]
         items = [item for tx in unsigned for item in items_of(tx)]
-        if items:
-            good = await asyncio.wrap_future(self._workers.submit(items))
-            if not all(good):
-                self._blame(Blame(peer, "crypto/BadSignature", "it relayed a forged transaction"))
-                return
+        if items and not all(await self._workers.verify(items)):
+            self._blame(Blame(peer, "crypto/BadSignature", "it relayed a forged transaction"))
+            return
         for hope in hopeful:
             try:
                 self._admission.add(hope, peer)

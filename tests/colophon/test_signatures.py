@@ -7,6 +7,8 @@ import asyncio
 import pytest
 
 from chain.crypto import SigningKey
+from chain.errors import Rejected
+from colophon import signatures
 from colophon.gate import Gate
 from colophon.signatures import CHUNK, BatchVerifier, Item, SignatureWorkers, verify_items
 
@@ -24,16 +26,36 @@ def test_each_item_is_judged_by_itself() -> None:
     assert verify_items(b"") == []
 
 
-@pytest.mark.parametrize("waiters", [1, 5, CHUNK + 40])
-def test_each_waiter_hears_of_its_own_items(waiters: int) -> None:
-    bad = {0, waiters // 2, waiters - 1} if waiters > 1 else set[int]()
+@pytest.mark.parametrize("each", [1, 3, 50])
+@pytest.mark.parametrize("count", [1, 5, CHUNK + 40])
+@pytest.mark.parametrize("processes", [0, 1])
+def test_each_waiter_hears_of_its_own_transactions(processes: int, count: int, each: int) -> None:
+    bad = {0, count // 2, count - 1} if count > 1 else set[int]()
+    transactions = [[item(3 * n + 1), item(3 * n + 2, good=n not in bad)] for n in range(count)]
+    workers = SignatureWorkers(processes)
+
+    async def run() -> list[list[bool]]:
+        verifier = BatchVerifier(workers, Gate())
+        asked = [verifier.verify(transactions[n : n + each]) for n in range(0, count, each)]
+        return list(await asyncio.gather(*asked))
+
+    verdicts = [n not in bad for n in range(count)]
+    try:
+        assert asyncio.run(run()) == [verdicts[n : n + each] for n in range(0, count, each)]
+    finally:
+        workers.close()
+
+
+def test_too_many_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signatures, "WAITING_MAX", 2)
 
     async def run() -> list[bool]:
         verifier = BatchVerifier(SignatureWorkers(0), Gate())
-        asked = [
-            verifier.verify([item(3 * n + 1), item(3 * n + 2, good=n not in bad)])
-            for n in range(waiters)
-        ]
-        return list(await asyncio.gather(*asked))
+        first = asyncio.create_task(verifier.verify([[item(1)], [item(2)]]))
+        await asyncio.sleep(0)
+        with pytest.raises(Rejected, match="pool/Busy"):
+            await verifier.verify([[item(3)]])
+        assert await verifier.verify([]) == []
+        return await first
 
-    assert asyncio.run(run()) == [n not in bad for n in range(waiters)]
+    assert asyncio.run(run()) == [True, True]

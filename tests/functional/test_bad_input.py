@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from chain.codec import encode, encode_amount
-from chain.transaction import ENVELOPE
+from chain.transaction import ENVELOPE, transaction_id
 from colophon.client import Client
 from colophon.flows import RpcFailed
 from colophon.home import new_key
@@ -131,4 +131,27 @@ def test_each_kind_of_bad_transaction_has_its_code(tmp_path: Path) -> None:
         assert again["id"] == sent["id"]
         assert refusal(client, transfer(wallet, 0, tip=5)) == "pool/SeqUsed"
         assert json.loads(json.dumps(sent))["receipt"]["code"] == ""
+        assert node.stop() == 0
+
+
+def test_each_transaction_of_a_batch_has_its_own_outcome(tmp_path: Path) -> None:
+    with Node(tmp_path / "home") as node:
+        client = node.start()
+        wallet = client.wallet(new_key())
+        client.call("dev.faucet", address=wallet.address_text, amount=str(10**15))
+        good = [transfer(wallet, seq) for seq in range(40)]
+        first, second = (ENVELOPE.decode(raw) for raw in good[:2])
+        forged = encode(type(first)(first.body, second.signatures, []))
+        batch = [good[0], forged, b"\x93", *good[1:], good[5], transfer(wallet, 100)]
+
+        outcomes = client.call("tx.submit_batch", txs=["0x" + raw.hex() for raw in batch])
+
+        ids = [
+            "0x" + transaction_id(e.body, e.signatures).hex() for e in map(ENVELOPE.decode, good)
+        ]
+        codes = [None if o["error"] is None else o["error"]["data"]["code"] for o in outcomes]
+        assert codes == [
+            None, "crypto/BadSignature", "codec/Malformed", *[None] * 40, "pool/SeqTooFar",
+        ]  # fmt: skip
+        assert [o["id"] for o in outcomes] == [ids[0], None, None, *ids[1:], ids[5], None]
         assert node.stop() == 0

@@ -179,6 +179,15 @@ class World:
             raise Busy("tx/Busy", "the pool is full", retry_after_ms=500)
         return self.admit(envelope)
 
+    async def submit_all(self, envelopes: list[bytes]) -> list[bytes | Rejected]:
+        outcomes: list[bytes | Rejected] = []
+        for envelope in envelopes:
+            try:
+                outcomes.append(await self.submit(envelope))
+            except Rejected as refusal:
+                outcomes.append(refusal)
+        return outcomes
+
     async def wait_final(self, tx_id: bytes, timeout_ms: int) -> None:
         try:
             async with asyncio.timeout(timeout_ms / 1_000):

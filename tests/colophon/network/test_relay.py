@@ -189,9 +189,9 @@ def test_signatures_that_were_verified_with_a_block_are_not_verified_again(
     known, new = transfer(0), transfer(1)
     world.signed.add(transaction_of(known))
     verified: list[int] = []
-    submit = world.workers.submit
+    verify = world.workers.verify
     monkeypatch.setattr(
-        world.workers, "submit", lambda items: verified.append(len(items)) or submit(items)
+        world.workers, "verify", lambda items: verified.append(len(items)) or verify(items)
     )
 
     assert world.give([known]) == 1
