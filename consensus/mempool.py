@@ -283,15 +283,12 @@ class Mempool:
         """Return, for each lane, its next transaction if that may go into a block now.
 
         Best payers come first. ``following`` overrides the finalised state's next sequence
-        number of a lane where un-finalised blocks have used some. What comes into the pool or
-        leaves it afterwards changes nothing of what is returned.
+        number of a lane where un-finalised blocks have used some, and stays as it is. What comes
+        into the pool or leaves it afterwards changes nothing of what is returned.
         """
         base_fee = self._view.base_fee()
-        untouched = list(self._heads)
-        if following:
-            untouched = [
-                kept for kept in untouched if (kept.tx.sender, kept.tx.lane) not in following
-            ]
+        here = list(self._heads)
+        untouched = (kept for kept in here if (kept.tx.sender, kept.tx.lane) not in following)
         touched = [self._at(lane, seq) for lane, seq in following.items()]
         heads = heapq.merge(
             untouched,
