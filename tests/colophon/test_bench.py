@@ -44,7 +44,7 @@ def test_network_measures_load_overload_and_the_loss_of_a_validator(
     for name, value in {**times, "POOL": 8_000, "EXPECTED": 4.0}.items():
         monkeypatch.setattr(network, name, value)
 
-    report = network.run(("bank.send",), seconds=3.0, senders=1_000)
+    report = network.run(("bank.send",), seconds=3.0, senders=1_000, limit_rounds=1)
 
     values = {row.name: row.value for row in report.rows}
     assert values["bank.send"] > 0 and values["bank.send memory"] > 0
