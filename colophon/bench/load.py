@@ -30,6 +30,7 @@ BUSY = ("pool/Full", "pool/Busy")
 OPEN_MAX = 16
 """Requests open at one node in an open loop; beyond, the load is not sent but counted as late."""
 TIMEOUT_S = 60
+USED_UP = "the load is used up: sign more before the clock starts"
 
 
 class _Outcome(msgspec.Struct):
@@ -151,7 +152,7 @@ class Sender:
         while time.monotonic() < until:
             request = self._load.take(node)
             if request is None:
-                raise AssertionError("the load is used up: sign more before the clock starts")
+                raise AssertionError(USED_UP)
             if await self._send_or_keep(session, node, request):
                 await asyncio.sleep(BUSY_S)
 
@@ -162,10 +163,12 @@ class Sender:
         async with asyncio.TaskGroup() as sending:
             for turn in turns:
                 await asyncio.sleep(max(0.0, turn - time.monotonic()))
-                request = self._load.take(node)
-                if request is None or len(open_requests) >= OPEN_MAX:
+                if len(open_requests) >= OPEN_MAX:
                     self.tally.late += BATCH
                     continue
+                request = self._load.take(node)
+                if request is None:
+                    raise AssertionError(USED_UP)
                 task = sending.create_task(self._send_once(session, node, request))
                 open_requests.add(task)
                 task.add_done_callback(open_requests.discard)

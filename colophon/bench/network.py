@@ -158,6 +158,7 @@ class Found:
             _row(f"{name} at 200 %: told busy", busy, "tx", "answered", busy / max(answered, 1)),
             _row(f"{name} at 200 %: other refusals", other, "tx", "answered",
                  other / max(answered, 1)),
+            _row(f"{name} at 200 %: not sent, nodes late", self.overload.late, "tx", "", 0.0),
             _row(f"{name}, one of four killed: interval max", max(bereaved), "ms", "1 000 ms",
                  max(bereaved) / 1_000),
             _row(f"{name} memory", memory, "MiB a node", "250 MiB", memory / 250),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from colophon.bench import execute, latency, network, rpc, state_bench
+from colophon.bench import execute, latency, load, network, rpc, state_bench
 from colophon.bench.measure import Report
 from colophon.bench.workloads import WORKLOADS
 
@@ -50,3 +51,29 @@ def test_network_measures_load_overload_and_the_loss_of_a_validator(
     assert values["bank.send"] > 0 and values["bank.send memory"] > 0
     assert values["bank.send, one of four killed: interval max"] > 0
     assert values["bank.send at 200 %: other refusals"] == 0
+
+
+def test_what_the_nodes_are_late_for_stays_in_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that is lost leaves gaps in lanes, and what follows them fills the pools."""
+    monkeypatch.setattr(load, "BATCH", 1)
+    monkeypatch.setattr(load, "OPEN_MAX", 2)
+    given = load.Load("bank.send", bytes(32), 10, 1)
+    given.prepare(10)
+    sender = load.Sender(["http://nowhere"], given)
+
+    async def never(*request: object) -> bool:
+        await asyncio.sleep(3_600)
+        return False
+
+    monkeypatch.setattr(sender, "_send", never)
+
+    async def play() -> None:
+        offering = asyncio.create_task(sender.offer(0.01, 1_000))
+        while sender.tally.late < 8:
+            await asyncio.sleep(0)
+        offering.cancel()
+
+    asyncio.run(play())
+
+    assert sender.tally.late == 8
+    assert len(given._ready[0]) == 10
