@@ -6,7 +6,7 @@ from chain.committee import Committee
 from chain.header import KIND_FILLER
 
 from .hearing import SILENT_VIEWS, Hearing
-from .shared import VIEWS_KEPT, Anchor, Execution, Shared
+from .shared import VIEWS_KEPT, Anchor, Execution, Round, Shared
 from .timers import Timer
 
 VIEW_TIMERS = (Timer.LEADER, Timer.ADVANCE, Timer.PROPOSE, Timer.CERTIFY, Timer.VERIFY)
@@ -146,10 +146,20 @@ def is_certifying(shared: Shared, block_id: bytes) -> bool:
 
 
 def _parent_seen_ms(shared: Shared) -> int:
-    """Return when the likely parent's proposal was seen; if it was not, the view's beginning."""
-    anchor, _ = find_parent(shared, shared.view)
-    if anchor is not None:
-        round_ = shared.rounds.get(anchor.view)
-        if round_ is not None and round_.block is not None and round_.block.id == anchor.id:
-            return round_.seen_ms
-    return shared.now_ms
+    """Return when the likely parent's proposal was seen; if it was not, the view's beginning.
+
+    It need not be executed here yet: a leader that is behind would wait out the interval twice.
+    """
+    view = shared.view - 1
+    round_ = shared.rounds.get(view)
+    while view > shared.head.view and round_ is not None and _was_passed(round_):
+        view -= 1
+        round_ = shared.rounds.get(view)
+    if round_ is None or round_.block is None:
+        return shared.now_ms
+    parent_id = shared.head.id if view == shared.head.view else round_.notarized_id
+    return round_.seen_ms if round_.block.id == parent_id else shared.now_ms
+
+
+def _was_passed(round_: Round) -> bool:
+    return round_.nullified and round_.notarized_id is None

@@ -18,9 +18,7 @@ from chain.crypto import SigningKey, verify_signature
 from chain.errors import Rejected
 from chain.genesis import Genesis
 from chain.ids import address_of
-from chain.transaction import ENVELOPE
 from chain.vote import Vote
-from colophon.admission import Admission
 from colophon.clock import Clock
 from colophon.guard_file import GuardFile
 from colophon.journal_file import JournalFile
@@ -39,7 +37,7 @@ from state.modules.bank import Send
 from state.store import Put
 from tests.state.memory_store import MemoryStore
 
-from .applications import application_above
+from .applications import admit, application_above
 
 VALIDATOR = SigningKey(b"\1" * 32)
 SENDER = SigningKey(b"\2" * 32)
@@ -249,23 +247,16 @@ class Lonely:
     def submit(self, count: int) -> None:
         """Put transactions into the pool."""
         machine = self.application.machine
-        admission = Admission(machine, self.application.pool)
         wallet = Wallet(SENDER, machine.genesis_hash)
         seq = machine.next_seq(wallet.address, 0)
         for number in range(seq, seq + count):
             target = b"\0" + number.to_bytes(20, "big")
             draft = Draft(messages=[Send(target, b"", encode_amount(3))])
             signed = wallet.sign(draft, seq=number, base_fee=10**7)
-            tx = machine.registry.read(*_split(signed.envelope), machine.genesis_hash)
             try:
-                admission.add(admission.require_hope(tx, signed.envelope, None), None)
+                admit(machine, self.application.pool, signed.envelope)
             except Rejected as refusal:
                 assert refusal.code == "pool/Known"
-
-
-def _split(envelope: bytes) -> tuple[bytes, list[bytes]]:
-    parsed = ENVELOPE.decode(envelope)
-    return parsed.body, parsed.signatures
 
 
 _GENESIS: list[Genesis] = []

@@ -14,15 +14,13 @@ from chain.block import Block
 from chain.codec import encode_amount
 from chain.finality import FinalityProof
 from chain.header import KIND_BLOCK
-from chain.transaction import ENVELOPE
-from colophon.admission import Admission
 from colophon.application import STEP_TRANSACTIONS, NodeApplication
 from colophon.wallet import Draft, Wallet
 from state.families import REGISTRY
 from state.machine import StateMachine
 from state.modules.bank import Send
 
-from .applications import application_above
+from .applications import admit, application_above
 from .lonely import (
     SENDER,
     START_MS,
@@ -57,13 +55,10 @@ def verified(application: NodeApplication, block: Block) -> None:
 
 def give(application: NodeApplication, lane: int, seq: int, *, tip: int = 1) -> None:
     """Put a transfer into the pool, as admission does after its checks."""
-    machine, pool = application.machine, application.pool
-    wallet = Wallet(SENDER, machine.genesis_hash)
+    wallet = Wallet(SENDER, application.machine.genesis_hash)
     draft = Draft(messages=[Send(bytes(21), b"", encode_amount(3))])
     raw = wallet.sign(draft, lane=lane, seq=seq, tip=tip, base_fee=10**7).envelope
-    tx = machine.read_transaction(ENVELOPE.decode(raw))
-    admission = Admission(machine, pool)
-    admission.add(admission.require_hope(tx, raw, None), None)
+    admit(application.machine, application.pool, raw)
 
 
 def proof_of(chain: NodeApplication, height: int) -> FinalityProof:

@@ -96,6 +96,34 @@ def test_a_leader_builds_signs_and_sends_its_block() -> None:
     assert [type(record) for record in synced(effects)] == [VoteRecord]
 
 
+def test_a_leader_that_is_behind_does_not_wait_out_the_interval_again() -> None:
+    """It enters the view before it has executed the parent, whose proposal it has long seen."""
+    driver = Driver(me=Driver().leader(2))
+    parent = driver.block(1, busy=True)
+    driver.receive(driver.proposal(parent))
+    driver.now_ms += PARAMS.block_interval_ms_min
+    driver.learn(FINALIZE, 1, parent.id)
+    assert driver.core.shared.view == 2
+    assert not of(driver.effects, Build)
+
+    assert of(driver.certified(parent), Build)
+
+
+def test_a_leader_waits_for_the_interval_since_the_parent_below_what_was_passed() -> None:
+    probe = Driver()
+    driver = Driver(me=probe.leader(3))
+    parent = driver.block(1, busy=True)
+    driver.receive(driver.proposal(parent))
+    driver.now_ms += 10
+    driver.learn(NOTARIZE, 1, parent.id)
+    driver.certified(parent)
+    driver.learn(NULLIFY, 2)
+    assert driver.core.shared.view == 3
+
+    assert not of(driver.effects, Build)
+    assert driver.core.shared.deadlines[Timer.PROPOSE] == PARAMS.block_interval_ms_min
+
+
 def test_a_leader_never_proposes_twice_in_a_view() -> None:
     probe = Driver()
     driver = Driver(me=probe.leader(1))

@@ -18,7 +18,7 @@ from chain.genesis import Genesis
 from chain.header import Header
 from chain.ids import NCOLO, address_of
 from chain.params import Params
-from chain.transaction import ENVELOPE, Attachment
+from chain.transaction import Attachment
 from chain.vote import Verifier
 from colophon.application import NodeApplication
 from colophon.clock import Clock
@@ -30,7 +30,7 @@ from state.machine import StateMachine
 from state.modules.bank import Send
 from state.modules.ip.asset import IpKind
 from state.modules.ip.messages import Register
-from tests.colophon.applications import application_above
+from tests.colophon.applications import admit, application_above
 from tests.state.memory_store import MemoryStore
 
 from .application import GENESIS_TIME_MS
@@ -115,10 +115,8 @@ class RealApplication:
 
     def submit(self, raw: bytes) -> None:
         """Put an envelope into the pool; one that is no longer welcome is left out."""
-        envelope = ENVELOPE.decode(raw)
-        tx = REGISTRY.read(envelope.body, envelope.signatures, self.machine.genesis_hash)
         try:
-            self._node.pool.add(tx, self._node.pool.waiting(tx, raw))
+            admit(self.machine, self._node.pool, raw)
         except Rejected as refusal:
             assert refusal.code.startswith("pool/"), refusal
 
