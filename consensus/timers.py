@@ -50,9 +50,9 @@ class Pace:
     """Δ_now and what is derived from it (C13).
 
     Δ_now is this node's own guess of one network hop. It grows by half whenever a timer makes the
-    node sign NULLIFY and falls by 1/32 whenever a view is finalised while views take at most half
-    of t_advance: else a loaded network would give up a view in a dozen, only to learn again what
-    it needs. A notarization changes nothing, else a network slower than 1.5 Δ would notarize for
+    node sign NULLIFY and falls by 1/32 whenever a view is finalised while views take at most a
+    quarter of t_advance: else a loaded network would give up a view in a dozen, only to learn again
+    what it needs. A notarization changes nothing, else a network slower than 1.5 Δ would notarize for
     ever and finalise nothing.
     """
 
@@ -62,11 +62,12 @@ class Pace:
         self._heartbeat_ms = params.heartbeat_ms
         self.delta_now_ms = params.delta_ms
         self._is_tight = False
-        """The last view took more than half of what it had: less would soon be too little."""
+        """The last view took more than a quarter of what it had: the slowest take four times as
+        long, and less would soon be too little for them."""
 
     def view_left(self, took_ms: int) -> None:
         """A view was left so long after its leader could propose."""
-        self._is_tight = took_ms > 2 * self.delta_now_ms
+        self._is_tight = took_ms > self.delta_now_ms
 
     def timer_nullified(self) -> None:
         """A timer made this node sign NULLIFY."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from chain.params import Params
 from consensus.timers import LIMITER_KEYS_MAX, Limiter, Pace
@@ -33,6 +34,19 @@ def test_delta_falls_by_a_thirty_second_and_stops_at_delta() -> None:
 
     assert fallen[:2] == [72, 69]
     assert fallen[-1] == 50
+
+
+@pytest.mark.parametrize(("took_ms", "after"), [(75, 72), (76, 75)])
+def test_delta_stays_while_views_need_more_than_a_quarter_of_their_time(
+    took_ms: int, after: int
+) -> None:
+    pace = Pace(PARAMS)
+    pace.timer_nullified()
+
+    pace.view_left(took_ms)
+    pace.view_finalised()
+
+    assert pace.delta_now_ms == after
 
 
 def test_a_delta_of_one_millisecond_can_grow() -> None:
