@@ -52,8 +52,8 @@ class Pace:
     Δ_now is this node's own guess of one network hop. It grows by half whenever a timer makes the
     node sign NULLIFY and falls by 1/32 whenever a view is finalised while views take at most a
     quarter of t_advance: else a loaded network would give up a view in a dozen, only to learn again
-    what it needs. A notarization changes nothing, else a network slower than 1.5 Δ would notarize for
-    ever and finalise nothing.
+    what it needs (docs/decisions/0017). A notarization changes nothing, else a network slower than
+    1.5 Δ would notarize for ever and finalise nothing.
     """
 
     def __init__(self, params: Params) -> None:
