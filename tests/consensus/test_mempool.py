@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain.errors import Rejected
+from consensus.departures import SPARE
 from consensus.mempool import AGE_MS_MAX, SHORT_MS, Mempool
 from consensus.waiting import Used, Waiting
 
@@ -200,6 +201,20 @@ def test_nothing_stays_longer_than_ten_minutes() -> None:
 
     assert pool.sweep(AGE_MS_MAX - 1) == []
     assert pool.sweep(AGE_MS_MAX) == [tx.id]
+
+
+def test_what_left_does_not_stay_in_the_heaps() -> None:
+    crowd = [waiting(lane=lane, valid_until=10**6) for lane in range(3 * SPARE)]
+    pool = pool_of(*crowd, waiting(sender=BOB, valid_until=10**6))
+    heaps = pool._departures
+
+    pool.committed([Used(ALICE, tx.lane, 0) for tx in crowd], 1)
+
+    assert len(heaps._worst) == len(heaps._expiring) == len(pool) == 1
+    last = heaps.take_worst()
+    heaps.put_back()
+    assert last is not None and last.tx.sender == BOB
+    assert pool.committed([], 10**6 + 1) == [last.tx.id]
 
 
 def test_heads_follow_un_finalised_blocks_where_told() -> None:
