@@ -13,6 +13,7 @@ import platform
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 from chain.crypto import SigningKey
@@ -21,6 +22,8 @@ from colophon.signatures import ITEM_BYTES, verify_items
 SAMPLE = 4_000
 """Signatures per round: about 0.2 s on one core."""
 ROUNDS = 4
+GAUGE = 100
+"""Signatures that tell how fast the machine is: few enough to be no load themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +72,10 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def _sample() -> bytes:
+@cache
+def _sample(count: int) -> bytes:
     key = SigningKey(bytes(range(32)))
-    messages = [number.to_bytes(32, "big") for number in range(SAMPLE)]
+    messages = [number.to_bytes(32, "big") for number in range(count)]
     return b"".join(key.public_key + message + key.sign(message) for message in messages)
 
 
@@ -83,9 +87,17 @@ def _verify_sample(items: bytes) -> float:
     return time.perf_counter() - started
 
 
+def measure_check() -> float:
+    """Return the µs of processor time of one check just now: how fast the machine is under load."""
+    items = _sample(GAUGE)
+    started = time.thread_time()
+    verify_items(items)
+    return (time.thread_time() - started) * 10**6 / GAUGE
+
+
 def measure_limit(rounds: int = ROUNDS) -> tuple[float, float]:
     """Return (V1, V) in checks per second: the means of so many rounds on one and all cores."""
-    items = _sample()
+    items = _sample(SAMPLE)
     v1 = rounds * SAMPLE / sum(_verify_sample(items) for _ in range(rounds))
     cores = os.cpu_count() or 1
     context = multiprocessing.get_context("forkserver")

@@ -3,9 +3,10 @@
 Transactions of distinct accounts are signed beforehand and sent a hundred a request to all nodes.
 Measured on a network of its own for each kind of message: what becomes final per second while
 the nodes take all they can, before and after twice that is offered, so that the two can be
-compared whatever the machine does meanwhile; how long one transaction takes at four fifths of it;
-and how long no block comes when a validator is killed. V is measured just before the load and
-just after it, with the network at rest.
+compared whatever the machine does meanwhile, with how long a signature check takes at each of
+these times; how long one transaction takes at four fifths of it; and how long no block comes
+when a validator is killed. V is measured just before the load and just after it, with the
+network at rest.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from colophon.wallet import Draft
 from state.modules.bank import Send
 
 from .load import Load, Sender, Tally
-from .measure import Report, Row, machine, measure_limit
+from .measure import Report, Row, machine, measure_check, measure_limit
 from .workloads import signer
 
 VALIDATORS = 4
@@ -52,6 +53,7 @@ POOL = 25_000
 FILL_S = 60.0
 """Longest time that filling the pools may take."""
 WARM_S = 3.0
+GAUGE_S = 0.5
 SETTLE_S = 10.0
 """From when the nodes can take no more: filling all pools at once is no steady state."""
 LINES = 3
@@ -80,6 +82,8 @@ class Span:
     node_cpu: float
     """Processor seconds per second, all nodes together."""
     generator_cpu: float
+    check_us: float
+    """Processor time of a signature check beside it: how fast the machine was."""
 
 
 def run(
@@ -131,7 +135,7 @@ class Found:
         """Return the report's rows; the reference of rates is V/4."""
         saturated, overloaded = self.saturated, self.overloaded
         share = sum(v for _, v in self.limits) / len(self.limits) / VALIDATORS
-        around = (saturated.per_second + self.saturated_again.per_second) / 2
+        around = _around(saturated, self.saturated_again)
         paced = sorted(self.paced_ms)
         busy = self.overload.busy
         other = sum(self.overload.refused.values()) - busy
@@ -151,6 +155,11 @@ class Found:
                  overloaded.per_second / around),
             _row(f"{name} after it", self.saturated_again.per_second, "tx/s", "before",
                  self.saturated_again.per_second / saturated.per_second),
+            _row(f"{name}: a check", saturated.check_us, "µs", "", 0.0),
+            _row(f"{name} at 200 %: a check", overloaded.check_us, "µs", "before",
+                 overloaded.check_us / saturated.check_us),
+            _row(f"{name} after it: a check", self.saturated_again.check_us, "µs", "before",
+                 self.saturated_again.check_us / saturated.check_us),
             _row(f"{name} at 200 %: nodes'", overloaded.node_cpu, "cores", "", 0.0),
             _row(f"{name} at 200 %: generator's", overloaded.generator_cpu, "cores", "", 0.0),
             _row(f"{name} at 200 %: interval max", max(overloaded.intervals_ms), "ms",
@@ -203,8 +212,9 @@ class _Bench:
             memory = [_memory_mib(pid) for pid in self._pids]
             await self._drained(client)
             limits.append(self._limit())
-            paced_ms = await self._pace(client, PACED * saturated.per_second, seconds / 2)
-            bereaved = await self._bereave(client, saturated.per_second / 2)
+            around = _around(saturated, again)
+            paced_ms = await self._pace(client, PACED * around, seconds / 2)
+            bereaved = await self._bereave(client, around / 2)
         return Found(limits, saturated, again, paced_ms, overloaded, sender.tally, memory, bereaved)
 
     def _limit(self) -> tuple[float, float]:
@@ -265,7 +275,10 @@ class _Bench:
         """Return what happens in so many seconds."""
         nodes, own, started = self._cpu(), time.process_time(), time.monotonic()
         first = int((await client.call("chain.status"))["height"])
-        await asyncio.sleep(seconds)
+        checks_us = []
+        while time.monotonic() < started + seconds:
+            checks_us.append(measure_check())
+            await asyncio.sleep(min(GAUGE_S, seconds))
         last = await self._height_above(client, first + 1)
         elapsed = time.monotonic() - started
         cpu = (self._cpu() - nodes) / elapsed, (time.process_time() - own) / elapsed
@@ -273,7 +286,8 @@ class _Bench:
         times = [int(block["time_ms"]) for block in blocks]
         count = sum(int(block["transactions"]) for block in blocks[1:])
         intervals = [later - earlier for earlier, later in pairwise(times)]
-        return Span(count * 1_000 / (times[-1] - times[0]), intervals, *cpu)
+        check_us = sum(checks_us) / len(checks_us)
+        return Span(count * 1_000 / (times[-1] - times[0]), intervals, *cpu, check_us)
 
     async def _height_above(self, client: AsyncClient, height: int) -> int:
         """Return the height, once it is above this one: two blocks make an interval."""
@@ -333,6 +347,11 @@ def _memory_mib(pid: int) -> float:
     """Return a process's resident memory."""
     fields = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
     return int(fields[1]) * PAGE_BYTES / MIB
+
+
+def _around(before: Span, after: Span) -> float:
+    """Return the rate that the overload between them is compared with."""
+    return (before.per_second + after.per_second) / 2
 
 
 def _middle(values: list[Any]) -> float:
