@@ -46,7 +46,7 @@ class NodePool:
         self._clock = clock
         self._of_clients: set[bytes] = set()
         """Ids of the transactions that clients brought to this node."""
-        self._clients_max = _share_of_clients(limits.transactions_max, len(machine.committee))
+        self._clients_max = share_of_clients(limits.transactions_max, len(machine.committee))
         self._fee_ms, self._fee_head, self._fee = -1, machine.head, 0
         # The base fee is asked for twice per transaction, many times a millisecond.
         self._easy_max = limits.transactions_max // 4
@@ -164,14 +164,14 @@ class NodePool:
         return self.transactions.pop(tx_id, None)
 
 
-def _share_of_clients(transactions_max: int, validators: int) -> int:
+def share_of_clients(transactions_max: int, validators: int) -> int:
     """Return how many transactions of a pool may come from this node's own clients.
 
-    If every validator's clients keep to their share, every pool has room for all of them, and a
-    block brings nobody anything new: its signatures were verified before. A quarter is left free
-    for what is on its way.
+    If every validator's clients keep to their share, every pool is half empty, what all the others
+    have fits into the intake of a node that is behind (by default and up to five validators), and
+    a block brings nobody anything new: its signatures were verified before.
     """
     if validators == 1:
         return transactions_max
-    share = transactions_max * 3 // (4 * validators)
+    share = transactions_max // (2 * validators)
     return min(max(share, CLIENTS_MIN), transactions_max)

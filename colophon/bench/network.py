@@ -48,8 +48,8 @@ DRAINED_S = 3.0
 """A pool that does not change for so long holds nothing that a block could take."""
 PROBE = SigningKey(b"\x77" * 32)
 """Its transactions are timed one by one."""
-POOL = 25_000
-"""A little more than fits into a pool: what is admitted before the nodes say that they are busy."""
+POOL = 12_000
+"""A little more than half a pool: what is admitted before the nodes say that they are busy."""
 FILL_S = 60.0
 """Longest time that filling the pools may take."""
 WARM_S = 3.0

@@ -123,7 +123,7 @@ def test_one_byte_at_a_time() -> None:
 
 def test_a_peer_that_falls_silent() -> None:
     async def play(world: World) -> None:
-        node = await world.node("node", ping_ms=10, idle_ms=50)
+        node = await world.node("node", ping_ms=10, idle_ms=500)
         puppet = await world.accepted(node)
 
         alive = await puppet.hear()
