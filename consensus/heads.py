@@ -19,8 +19,10 @@ class Heads:
         self._by_rank: dict[int, dict[Lane, Kept]] = {}
 
     def put(self, kept: Kept) -> None:
-        """A transaction has become the next of its lane."""
-        self._by_rank.setdefault(kept.rank, {})[kept.tx.sender, kept.tx.lane] = kept
+        """A transaction has become the next of its lane: behind all others of its rank."""
+        lanes, lane = self._by_rank.setdefault(kept.rank, {}), (kept.tx.sender, kept.tx.lane)
+        lanes.pop(lane, None)  # The used one would leave its place in the row to this one.
+        lanes[lane] = kept
 
     def remove(self, kept: Kept) -> None:
         """A transaction leaves, or has been used; nothing happens if it was not the next."""

@@ -172,10 +172,10 @@ class Mempool:
             )
 
     def _require_turn(self, tx: Waiting, following: int) -> None:
-        """Refuse what waits for a transaction that is not here, if the pool is half full."""
+        """Refuse what waits for a transaction that is not here in a pool more than half full."""
         is_half_full = (
-            PARKED_PART * len(self._by_id) >= self._count_max
-            or PARKED_PART * self.bytes >= self._bytes_max
+            PARKED_PART * len(self._by_id) > self._count_max
+            or PARKED_PART * self.bytes > self._bytes_max
         )
         if is_half_full and tx.seq > following:
             queue = self._lanes.get((tx.sender, tx.lane))

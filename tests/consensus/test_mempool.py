@@ -114,24 +114,25 @@ def test_what_waits_behind_an_evicted_transaction_leaves_with_it() -> None:
 
 def test_what_waits_for_an_earlier_one_never_fills_the_pool() -> None:
     pool = Mempool(Ledger(), PARAMS, count_max=8)
-    for seq in range(1, 5):
+    for seq in range(1, 6):
         admit(pool, waiting(seq))
 
-    for tx in (waiting(5), waiting(1, lane=1), waiting(1, sender=BOB, tip=9)):
+    for tx in (waiting(6), waiting(1, lane=1), waiting(1, sender=BOB, tip=9)):
         assert refuse(pool, tx) == "pool/Full"
         with pytest.raises(Rejected, match="pool/Full"):
             pool.require_hope(tx, Ledger().standing(tx), 0)
-    for tx in (waiting(0, sender=BOB), waiting(1, sender=BOB), waiting(0), waiting(5)):
+    for tx in (waiting(0, sender=BOB), waiting(1, sender=BOB), waiting(0)):
         pool.require_hope(tx, Ledger().standing(tx), 0)
         admit(pool, tx)
     assert len(pool) == 8
 
 
 def test_bytes_of_what_waits_for_an_earlier_one_are_bounded_too() -> None:
-    pool = Mempool(Ledger(), PARAMS, bytes_max=2 * waiting(1).size)
-    admit(pool, waiting(1))
+    pool = Mempool(Ledger(), PARAMS, bytes_max=4 * waiting(1).size)
+    for seq in (1, 2, 3):
+        admit(pool, waiting(seq))
 
-    assert refuse(pool, waiting(2)) == "pool/Full"
+    assert refuse(pool, waiting(4)) == "pool/Full"
     admit(pool, waiting(0))
 
 
@@ -201,6 +202,17 @@ def test_nothing_stays_longer_than_ten_minutes() -> None:
 
     assert pool.sweep(AGE_MS_MAX - 1) == []
     assert pool.sweep(AGE_MS_MAX) == [tx.id]
+
+
+def test_lanes_of_equal_payers_take_turns() -> None:
+    pool = pool_of(*(waiting(seq, lane=lane) for lane in range(3) for seq in range(3)))
+    served = []
+    for _ in range(9):
+        (first, *_) = pool.heads({}, 0)
+        served.append((first.tx.lane, first.tx.seq))
+        pool.committed([Used(ALICE, first.tx.lane, first.tx.seq)], 1)
+
+    assert served == [(lane, seq) for seq in range(3) for lane in range(3)]
 
 
 def test_what_left_does_not_stay_in_the_heaps() -> None:
