@@ -43,6 +43,8 @@ from .wallet import Draft, Wallet
 
 GONE_MAX = 10_000
 """Transactions remembered after they left the pool unused."""
+AT_ONCE = 128
+"""Transactions of a batch that are looked into in one turn of the loop: about 3 ms."""
 RETRY_AFTER_MS = 500
 BUSY = ("pool/Full", "pool/Busy")
 """Refusals that say nothing of the transaction: it may be sent again soon."""
@@ -196,13 +198,23 @@ class NodeBackend:
 
     async def submit(self, envelope: bytes) -> bytes:
         """Check a transaction and put it into the pool; resubmitting is harmless."""
-        (outcome,) = await self.submit_all([envelope])
-        if isinstance(outcome, Rejected):
+        (outcome,) = await self._submit_some([envelope])
+        if isinstance(outcome, bytes):
+            return outcome
+        try:
             raise outcome
-        return outcome
+        finally:
+            del outcome  # Else it and this frame hold each other, and the envelope.
 
     async def submit_all(self, envelopes: list[bytes]) -> list[bytes | Rejected]:
-        """Do so with many, whose signatures are verified together; return id or refusal of each."""
+        """Do so with many; return id or refusal of each."""
+        outcomes: list[bytes | Rejected] = []
+        for start in range(0, len(envelopes), AT_ONCE):
+            outcomes += await self._submit_some(envelopes[start : start + AT_ONCE])
+        return outcomes
+
+    async def _submit_some(self, envelopes: list[bytes]) -> list[bytes | Rejected]:
+        """Do so with a few, whose signatures are verified together."""
         looked = [self._look_into(envelope) for envelope in envelopes]
         hopes = [each for each in looked if isinstance(each, Hope)]
         try:

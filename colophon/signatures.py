@@ -11,7 +11,7 @@ import multiprocessing
 import os
 from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
 
 from chain.crypto import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, verify_signature
@@ -32,7 +32,8 @@ INLINE_MAX = 32
 """Fewer signatures than this are verified where they are: about 1 ms."""
 
 WAITING_MAX = 4_096
-"""Signatures that wait to be verified for clients: half a second's work of one slow core."""
+"""Signatures that wait to be verified for clients, and one question more: half a second's work of
+one slow core."""
 
 NICENESS = 5
 """The loop goes first: with all cores busy it waited 12 µs a transaction for one, so 7 µs."""
@@ -91,13 +92,20 @@ class SignatureWorkers:
         return self._pool is not None
 
     def submit(self, items: list[Item]) -> Future[list[bool]]:
-        """Verify a chunk; the future is done at once where there are no workers."""
+        """Verify a chunk; the future is done at once where there are no workers.
+
+        It fails with ``BrokenExecutor`` once a worker has died.
+        """
         packed = b"".join(items)
-        if self._pool is not None:
-            return self._pool.submit(verify_items, packed)
         done: Future[list[bool]] = Future()
-        done.set_result(verify_items(packed))
-        return done
+        if self._pool is None:
+            done.set_result(verify_items(packed))
+            return done
+        try:
+            return self._pool.submit(verify_items, packed)
+        except BrokenExecutor as error:
+            done.set_exception(error)
+            return done
 
     async def verify(self, items: list[Item]) -> list[bool]:
         """Verify a chunk without holding up the loop, unless there are no workers."""
@@ -137,6 +145,11 @@ class _Question:
         if not self.left and not self.answer.done():
             self.answer.set_result(self.verdicts)
 
+    def fail(self, error: BaseException) -> None:
+        """There will be no verdicts: whoever asked gets this error."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
 
 _Part = tuple[list[Item], _Question, int]
 """A transaction's signatures, who asked, and its place in the question."""
@@ -160,7 +173,8 @@ class BatchVerifier:
     async def verify(self, transactions: list[list[Item]]) -> list[bool]:
         """Tell for each transaction whether all its signatures verify.
 
-        Raises ``Rejected`` with ``pool/Busy`` if too many wait already.
+        Raises ``Rejected`` with ``pool/Busy`` if too many wait already, and ``BrokenExecutor``
+        once a worker has died.
         """
         if not transactions:
             return []
@@ -197,7 +211,18 @@ class BatchVerifier:
             _settle(batch, verify_items(b"".join(everything)))
             return
         answer = asyncio.wrap_future(self._workers.submit(everything))
-        answer.add_done_callback(lambda done: _settle(batch, done.result()))
+        answer.add_done_callback(lambda done: _settle_later(batch, done))
+
+
+def _settle_later(batch: list[_Part], done: asyncio.Future[list[bool]]) -> None:
+    """Give every question its part of a worker's results, or tell it that there will be none."""
+    try:
+        results = done.result()
+    except (BrokenExecutor, asyncio.CancelledError) as error:
+        for _, question, _ in batch:
+            question.fail(error)
+    else:
+        _settle(batch, results)
 
 
 def _settle(batch: list[_Part], results: list[bool]) -> None:

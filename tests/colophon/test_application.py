@@ -12,8 +12,11 @@ import pytest
 from chain.application import Placement, finish
 from chain.block import Block
 from chain.codec import encode_amount
+from chain.errors import Rejected
 from chain.finality import FinalityProof
 from chain.header import KIND_BLOCK
+from chain.transaction import ENVELOPE
+from colophon.admission import Admission, Hope
 from colophon.application import STEP_TRANSACTIONS, NodeApplication
 from colophon.wallet import Draft, Wallet
 from state.families import REGISTRY
@@ -80,6 +83,30 @@ def test_signatures_verified_with_a_block_are_remembered_until_it_is_final(
     finish(application.execute(block))
     application.commit([block], proof_of(chain, 1))
     assert not any(map(application.is_signed, block.transaction_ids))
+
+
+def test_admission_asks_the_state_again_once_the_head_has_moved(chain: NodeApplication) -> None:
+    """Signatures are verified in between, and a block may have become final meanwhile."""
+    application = fresh()
+    admission = Admission(application.machine, application.pool)
+    block = chain.reader.block(1)
+    used, following = (hope_of(admission, application, seq) for seq in (0, TRANSACTIONS))
+
+    finish(application.execute(block))
+    application.commit([block], proof_of(chain, 1))
+
+    with pytest.raises(Rejected, match="pool/SeqUsed"):
+        admission.add(used, None)
+    admission.add(following, None)
+    assert application.pool.mempool.has_ready(START_MS)
+
+
+def hope_of(admission: Admission, application: NodeApplication, seq: int) -> Hope:
+    """Return a transfer that may enter the pool as the state is now."""
+    wallet = Wallet(SENDER, application.machine.genesis_hash)
+    draft = Draft(messages=[Send(bytes(21), b"", encode_amount(3))])
+    raw = wallet.sign(draft, seq=seq, tip=1, base_fee=10**7).envelope
+    return admission.require_hope(admission.inspect(ENVELOPE.decode(raw), len(raw)), raw, None)
 
 
 def test_signatures_verified_with_a_block_are_forgotten_with_it(chain: NodeApplication) -> None:

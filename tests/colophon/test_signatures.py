@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+from concurrent.futures import BrokenExecutor
 
 import pytest
 
@@ -42,6 +44,27 @@ def test_each_waiter_hears_of_its_own_transactions(processes: int, count: int, e
     verdicts = [n not in bad for n in range(count)]
     try:
         assert asyncio.run(run()) == [verdicts[n : n + each] for n in range(0, count, each)]
+    finally:
+        workers.close()
+
+
+def test_a_dead_worker_leaves_nobody_waiting() -> None:
+    workers = SignatureWorkers(1)
+    many = [[item(n)] for n in range(CHUNK)]
+
+    async def run() -> None:
+        verifier = BatchVerifier(workers, Gate())
+        assert await verifier.verify(many) == [True] * CHUNK
+        (worker,) = multiprocessing.active_children()
+        worker.kill()
+        worker.join()
+        for _ in range(3):
+            with pytest.raises(BrokenExecutor):
+                await verifier.verify(many)
+        assert await verifier.verify([[item(1)]]) == [True]  # few are checked here
+
+    try:
+        asyncio.run(run())
     finally:
         workers.close()
 

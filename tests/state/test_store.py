@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import state.store
 from chain.errors import Corruption, Rejected
-from state.store import MARKER, MARKER_NAME, KeyValueStore, Put, Store, prefix_end
+from state.store import MARKER, MARKER_NAME, NICENESS, KeyValueStore, Put, Store, prefix_end
 from tests.state.faulty_store import Crash, FaultyStore, SimulatedCrash
 from tests.state.memory_store import MemoryStore
 
@@ -233,6 +233,22 @@ def test_a_crash_while_the_marker_was_written_does_no_harm(tmp_path: Path, writt
         assert everything(store) == []
 
     assert (tmp_path / MARKER_NAME).read_bytes() == MARKER
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a niceness per thread")
+def test_leveldbs_thread_gives_way_and_the_caller_does_not(tmp_path: Path) -> None:
+    """LevelDB has one thread in a process, which an earlier test may have begun: ask another."""
+    script = (
+        "import os, sys; from pathlib import Path; from state.store import Store\n"
+        "with Store.open(Path(sys.argv[1]), create=True):\n"
+        "    for thread in sorted(map(int, os.listdir('/proc/self/task'))):\n"
+        "        print(os.getpriority(os.PRIO_PROCESS, thread))"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "store")]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+
+    first, *others = map(int, answer.stdout.split())
+    assert others == [first + NICENESS]
 
 
 def test_a_second_opener_is_refused_and_does_not_break_the_firsts_lock(tmp_path: Path) -> None:
