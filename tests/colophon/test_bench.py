@@ -53,6 +53,24 @@ def test_network_measures_load_overload_and_the_loss_of_a_validator(
     assert values["bank.send at 200 %: other refusals"] == 0
 
 
+@pytest.mark.parametrize("fails", [True, False], ids=["by an error", "by itself"])
+def test_a_load_that_ends_before_it_is_measured_fails_the_run(fails: bool) -> None:
+    async def play() -> None:
+        sending = asyncio.create_task(ended(fails))
+        network._require_load(sending)
+        await asyncio.wait([sending])
+        network._require_load(sending)
+
+    with pytest.raises(AssertionError, match="used up" if fails else "the load ended"):
+        asyncio.run(play())
+
+
+async def ended(fails: bool) -> None:
+    """A load that sends nothing."""
+    if fails:
+        raise AssertionError(load.USED_UP)
+
+
 def test_what_the_nodes_are_late_for_stays_in_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that is lost leaves gaps in lanes, and what follows them fills the pools."""
     monkeypatch.setattr(load, "BATCH", 1)
