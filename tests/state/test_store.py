@@ -248,7 +248,7 @@ def test_leveldbs_thread_gives_way_and_the_caller_does_not(tmp_path: Path) -> No
     answer = subprocess.run(command, check=True, capture_output=True, text=True)
 
     first, *others = map(int, answer.stdout.split())
-    assert others == [first + NICENESS]
+    assert set(others) == {first + NICENESS}  # The thread that opened may be ending still.
 
 
 def test_a_second_opener_is_refused_and_does_not_break_the_firsts_lock(tmp_path: Path) -> None:
