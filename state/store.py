@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +44,6 @@ _BEHIND_ALL = b"\xff" * 64
 
 _MIB = 1 << 20
 _OPTIONS = {
-    "write_buffer_size": 32 * _MIB,
     "max_file_size": 16 * _MIB,
     "lru_cache_size": 64 * _MIB,
     "bloom_filter_bits": 10,
@@ -60,6 +60,12 @@ State keys are random, so every full write buffer rewrites the whole level below
 halves that (24 to 10 µs of the background thread for an ip.register), for 32 MiB at most.
 
 Without paranoid checks LevelDB drops the damaged part of its log and carries on without it.
+"""
+
+_BUFFER_MIB = range(20, 33)
+"""Each store has a write buffer of its own size, by lot. Validators write the same rows: with equal
+buffers all of them would rewrite their files in the same seconds, and the network be slow; so one
+does while the others have a quorum.
 """
 
 
@@ -122,7 +128,10 @@ def _open_calmly(path: Path) -> Any:
     """
     if sys.platform == "linux":
         os.nice(NICENESS)  # of this thread alone, there
-    database = plyvel.DB(str(path), create_if_missing=True, **_OPTIONS)
+    buffer_bytes = secrets.choice(_BUFFER_MIB) * _MIB
+    database = plyvel.DB(
+        str(path), create_if_missing=True, write_buffer_size=buffer_bytes, **_OPTIONS
+    )
     database.compact_range(start=_BEHIND_ALL, stop=_BEHIND_ALL)
     return database
 

@@ -130,6 +130,9 @@ class Found:
     overloaded: Span
     overload: Tally
     memory_mib: list[float]
+    """Of each node, once everything is final."""
+    memory_mib_max: float
+    """Of any node while it was loaded, with the files that LevelDB has mapped to rewrite them."""
     bereaved: Span
 
     def rows(self, name: str) -> list[Row]:
@@ -176,6 +179,7 @@ class Found:
             _row(f"{name}, one of four killed: interval max", max(bereaved), "ms", "1 000 ms",
                  max(bereaved) / 1_000),
             _row(f"{name} memory", memory, "MiB a node", "250 MiB", memory / 250),
+            _row(f"{name} memory at most", self.memory_mib_max, "MiB a node", "", 0.0),
         ]  # fmt: skip
 
 
@@ -198,6 +202,7 @@ class _Bench:
         self._limit_rounds = limit_rounds
         self._progress = progress
         self._genesis_hash = b""
+        self._memory_mib_max = 0.0
 
     async def run(self, seconds: float) -> Found:
         """Saturate, overload, pace, and take one validator away."""
@@ -214,13 +219,16 @@ class _Bench:
             offering = sender.offer(2 * FILL_S + seconds, offered)
             overloaded = await self._while_busy(client, sender, offering, seconds / 2)
             again = await self._saturate(client, load, seconds / 2)
-            memory = [_memory_mib(pid) for pid in self._pids]
             await self._drained(client)
+            memory = [_memory_mib(pid) for pid in self._pids]
             limits.append(self._limit())
             around = _around(saturated, again)
             paced_ms = await self._pace(client, PACED * around, seconds / 2)
             bereaved = await self._bereave(client, around / 2)
-        return Found(limits, saturated, again, paced_ms, overloaded, sender.tally, memory, bereaved)
+        return Found(
+            limits, saturated, again, paced_ms, overloaded, sender.tally, memory,
+            self._memory_mib_max, bereaved,
+        )  # fmt: skip
 
     def _limit(self) -> tuple[float, float]:
         self._progress(f"{self._name}: measuring the limit V")
@@ -288,6 +296,8 @@ class _Bench:
         checks_us = [measure_check()]
         while time.monotonic() < started + seconds:
             checks_us.append(measure_check())
+            memory_mib = [_memory_mib(pid) for pid in self._pids]
+            self._memory_mib_max = max(self._memory_mib_max, *memory_mib)
             await asyncio.sleep(min(GAUGE_S, seconds))
         last = await self._height_above(client, first + 1)
         elapsed = time.monotonic() - started
