@@ -173,11 +173,11 @@ class Mempool:
 
     def _require_turn(self, tx: Waiting, following: int) -> None:
         """Refuse what waits for a transaction that is not here in a pool more than half full."""
-        is_half_full = (
+        is_crowded = (
             PARKED_PART * len(self._by_id) > self._count_max
             or PARKED_PART * self.bytes > self._bytes_max
         )
-        if is_half_full and tx.seq > following:
+        if is_crowded and tx.seq > following:
             queue = self._lanes.get((tx.sender, tx.lane))
             here = {} if queue is None else queue.by_seq
             if any(seq not in here for seq in range(following, tx.seq)):

@@ -295,10 +295,9 @@ class _Bench:
         first = int((await client.call("chain.status"))["height"])
         checks_us = [measure_check()]
         while time.monotonic() < started + seconds:
-            checks_us.append(measure_check())
-            memory_mib = [_memory_mib(pid) for pid in self._pids]
-            self._memory_mib_max = max(self._memory_mib_max, *memory_mib)
             await asyncio.sleep(min(GAUGE_S, seconds))
+            checks_us.append(measure_check())
+            self._memory_mib_max = max(self._memory_mib_max, *map(_memory_mib, self._pids))
         last = await self._height_above(client, first + 1)
         elapsed = time.monotonic() - started
         cpu = (self._cpu() - nodes) / elapsed, (time.process_time() - own) / elapsed
