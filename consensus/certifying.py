@@ -75,14 +75,19 @@ def _stop(shared: Shared, entry: Entry, block_id: bytes) -> bool:
 
 
 def _is_abandoned(shared: Shared, round_: Round, block_id: bytes) -> bool:
-    """Tell whether a block's view is nullified and nothing Notarized above descends from it."""
+    """Tell whether a block's view is nullified and nothing that may still be decided needs it.
+
+    What needs it is a newer Notarized block, or the proposal of the present view: it is voted for
+    only when its parent is executed here, and if the votes for two rival parents are divided,
+    nothing above either of them ever becomes Notarized.
+    """
     if not round_.nullified or round_.view <= shared.finalised_view:
         return False
-    return not any(
-        _descends(shared, shared.rounds[view].notarized_id, block_id)
-        for view in shared.candidates
-        if view > round_.view
-    )
+    heirs = [shared.rounds[view].notarized_id for view in shared.candidates if view > round_.view]
+    present = shared.rounds.get(shared.view)
+    if present is not None and present.block is not None and present.refusal is None:
+        heirs.append(present.block.header.parent_id)
+    return not any(_descends(shared, heir, block_id) for heir in heirs)
 
 
 def _descends(shared: Shared, block_id: bytes | None, ancestor_id: bytes) -> bool:

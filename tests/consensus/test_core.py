@@ -423,10 +423,37 @@ def test_a_nullified_block_is_no_longer_certified_until_something_builds_on_it()
     assert driver.core.shared.view == 2
     driver.app.execute(block)
     child = driver.block(2, parent=block, certificate=driver.certificate(NOTARIZE, 1, block.id))
-    driver.receive(driver.proposal(child))
-    effects = driver.learn(NOTARIZE, 2, child.id)
+    driver.learn(NOTARIZE, 2, child.id)
+    driver.fire(Timer.REQUEST)
+    effects = driver.receive(BlockAnswer(child.header, child.body))
 
     assert [e.block.id for e in of(effects, Certify)] == [block.id]
+
+
+def test_a_nullified_block_is_certified_while_the_present_proposal_builds_on_it() -> None:
+    driver = follower()
+    block = notarized(driver)
+    driver.learn(NULLIFY, 1)
+    driver.app.execute(block)
+    child = driver.block(2, parent=block, certificate=driver.certificate(NOTARIZE, 1, block.id))
+
+    effects = driver.receive(driver.proposal(child))
+    assert [e.block.id for e in of(effects, Certify)] == [block.id]
+    asked = driver.certified(block)
+    assert [e.block.id for e in of(asked, VerifyBlock)] == [child.id]
+
+
+def test_a_nullified_block_is_given_up_again_once_the_present_proposal_is_refused() -> None:
+    driver = follower()
+    block = notarized(driver)
+    driver.learn(NULLIFY, 1)
+    driver.app.execute(block)
+    certificate = driver.certificate(NOTARIZE, 1, block.id)
+    child = driver.block(2, parent=block, certificate=certificate, time_ms=GENESIS_TIME_MS)
+
+    effects = driver.receive(driver.proposal(child))
+
+    assert [e.block_id for e in of(effects, StopCertify)] == [block.id]
 
 
 def test_a_missing_body_is_asked_for_by_id() -> None:

@@ -29,6 +29,8 @@ class Mutant:
 
     profile: str
     edits: tuple[Edit, ...]
+    first: int = 0
+    """The seed to begin with: some bugs need a rare run."""
 
 
 _UNPROMISING = (
@@ -47,6 +49,17 @@ _UNPROMISING = (
 """Takes away the second check that would stop a broken promise with an assertion."""
 
 MUTANTS: dict[str, Mutant] = {
+    "abandoned-under-the-present-proposal": Mutant(
+        "war",
+        (
+            Edit(
+                "consensus.certifying",
+                "        heirs.append(present.block.header.parent_id)\n",
+                "        pass\n",
+            ),
+        ),
+        first=500_000,
+    ),
     "memory-grows-while-ranges-come": Mutant(
         "absent",
         (

@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_planted_bug_is_found(name: str) -> None:
-    command = [sys.executable, "-m", "tests.simulation", MUTANTS[name].profile, "0", str(RUNS - 1)]
+    mutant = MUTANTS[name]
+    seeds = [str(mutant.first), str(mutant.first + RUNS - 1)]
+    command = [sys.executable, "-m", "tests.simulation", mutant.profile, *seeds]
 
     done = subprocess.run(
         [*command, "--mutant", name], cwd=ROOT, capture_output=True, text=True, check=False

@@ -58,6 +58,9 @@ def test_seeded_runs_keep_every_rule_and_finalise_in_the_end(
         # journal was lost.
         ("amnesia", 54),
         ("amnesia", 64),
+        # abandoned-under-the-present-proposal: honest members had executed different siblings, and
+        # none executed the one below the proposal in hand: nothing became final any more.
+        ("war", 500_049),
     ],
 )
 def test_a_run_that_once_found_a_bug(profile: str, seed: int) -> None:
