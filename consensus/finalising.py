@@ -27,12 +27,12 @@ def finalise(shared: Shared) -> bool:
         return False
     if shared.end_proof is not None or shared.mode is Mode.STOPPED:
         return False
-    if shared.syncing:
+    assert certificate.block_id is not None
+    chain = None if shared.syncing else _chain_to_head(shared, certificate.block_id)
+    if shared.syncing:  # Perhaps only now: the walk asks for ranges if too much is missing.
         if certificate.view - VIEWS_KEPT > shared.floor:
             forget_below(shared, certificate.view - VIEWS_KEPT)
         return False
-    assert certificate.block_id is not None
-    chain = _chain_to_head(shared, certificate.block_id)
     if chain is None:
         return False
     blocks = [entry.block for entry in chain if entry.block and entry.header.kind == KIND_BLOCK]
