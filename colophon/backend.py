@@ -19,7 +19,9 @@ from colophon.version import VERSION
 from rpc.backend import (
     Busy,
     FeeView,
+    Figure,
     FinalBlock,
+    Labelled,
     Listener,
     PendingTx,
     Simulated,
@@ -139,7 +141,7 @@ class NodeBackend:
             return f"no block for {silent_ms // 1000} s"
         return ""
 
-    def counters(self) -> dict[str, float]:
+    def counters(self) -> dict[str, Figure]:
         """Return figures for ``/metrics``."""
         head = self._application.machine.head
         return {
@@ -159,6 +161,7 @@ class NodeBackend:
             "peer_bytes_sent_total": self._router.net.counters.bytes_sent,
             "peer_transactions_overflowed_total": self._router.relay.intake.overflowed,
             "bans_total": self._router.net.counters.bans,
+            "views_given_up_total": Labelled("leader", self._host.turns_failed),
         }
 
     def listen(self, listener: Listener) -> Callable[[], None]:

@@ -35,6 +35,9 @@ from .steps import run_steps
 
 log = logging.getLogger("colophon.consensus")
 
+FAILURES_SAID = 3
+FAILURES_SAID_AGAIN = 1_000
+"""Turns in a row that failed before the log names a leader, and after which it names it again."""
 SYNC_PAUSE_S = 0.5
 """Before peers that had no range are asked again."""
 
@@ -104,6 +107,8 @@ class Host:
         self.stop_reason = ""
         """Why consensus ended by itself; empty while it runs."""
         self.evidence: list[Evidence] = []
+        self.turns_failed: dict[str, int] = {}
+        """By key: turns of a validator that cost a time-out (C6); at most a committee of them."""
         self._application = application
         self._journal = journal
         self._guard = guard
@@ -219,6 +224,8 @@ class Host:
             case fx.ReportEvidence():
                 log.error("equivocation_seen fault=%s", effect.evidence.fault)
                 self.evidence.append(effect.evidence)
+            case fx.TurnFailed():
+                self._note_failed_turn(effect)
             case fx.Forget():
                 self._journal.forget(effect.epoch, effect.view)
             case fx.Stop():
@@ -229,6 +236,15 @@ class Host:
                 self._network.request(effect.message, effect.member, effect.attempt)
             case fx.Blame():
                 self._network.blame(effect.peer, effect.code, effect.message)
+
+    def _note_failed_turn(self, effect: fx.TurnFailed) -> None:
+        """Count whose turns cost time-outs; say who it is once it is no accident (C6)."""
+        key = self._application.machine.committee.members[effect.leader].public_key.hex()
+        self.turns_failed[key] = self.turns_failed.get(key, 0) + 1
+        if effect.in_a_row == FAILURES_SAID or effect.in_a_row % FAILURES_SAID_AGAIN == 0:
+            log.warning(
+                "leader_fails validator=%s view=%d in_a_row=%d", key, effect.view, effect.in_a_row
+            )
 
     def _prove_epoch_end(self, effect: fx.ProveEpochEnd) -> None:
         """Show a peer of an older epoch that it is over, if the store can by now (C10)."""

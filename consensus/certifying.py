@@ -9,7 +9,8 @@ from .journal import AttachmentsRecord, BlockRecord, JournalRecord
 from .messages import VoteMessage
 from .promises import cast
 from .retry import want_block
-from .shared import DONE, Entry, Execution, Round, Shared
+from .round import DONE, Entry, Execution, Round
+from .shared import Shared
 
 
 def certify(shared: Shared) -> bool:

@@ -185,7 +185,7 @@ class Core:
                     if self._is_current(peer, message, vote.epoch, vote.view):
                         learning.on_vote(shared, peer, vote)
                     else:
-                        learning.on_late_vote(shared, vote)
+                        learning.on_late_vote(shared, peer, vote)
                 case CertificateMessage():
                     certificate = message.certificate
                     if self._is_current(peer, message, certificate.epoch, certificate.view):
@@ -245,7 +245,8 @@ class Core:
         if event.epoch.epoch != shared.epoch + 1:
             raise Misuse(f"epoch {event.epoch.epoch} cannot follow epoch {shared.epoch}")
         hearing = views.hearing_after(shared, event.epoch.committee)
-        finalising.open_epoch(shared, event.epoch, None, hearing)
+        turns = views.turns_after(shared, event.epoch)
+        finalising.open_epoch(shared, event.epoch, None, hearing, turns)
         startup.on_epoch_opened(shared, synced=False)
         self._replay_early()
 
@@ -254,7 +255,8 @@ class Core:
         shared.syncing = False
         start, head = event.epoch, event.head
         if start.epoch > shared.epoch:
-            finalising.open_epoch(shared, start, head, Hearing(start.committee))
+            turns = views.turns_after(shared, start)
+            finalising.open_epoch(shared, start, head, Hearing(start.committee), turns)
             startup.on_epoch_opened(shared, synced=True)
             self._replay_early()
         elif head is not None and start.epoch == shared.epoch and shared.end_proof is None:

@@ -127,6 +127,15 @@ class ReportEvidence(msgspec.Struct, frozen=True):
     evidence: Evidence
 
 
+class TurnFailed(msgspec.Struct, frozen=True):
+    """The turn of a leader cost a time-out, or its proposal's time had to be waited for (C6)."""
+
+    leader: int
+    view: int
+    in_a_row: int
+    """How many turns of this leader failed in a row, this one included."""
+
+
 class Blame(msgspec.Struct, frozen=True):
     """A peer sent what no honest node sends; ``code`` says what."""
 
@@ -179,6 +188,7 @@ Effect = (
     | Finalize
     | SetAside
     | ReportEvidence
+    | TurnFailed
     | Blame
     | Sync
     | ProveEpochEnd

@@ -13,8 +13,10 @@ from .hearing import Hearing
 from .journal import FinalisedRecord
 from .learning import learn_certificate
 from .retry import request_sync, want_block
-from .shared import DONE, VIEWS_KEPT, Anchor, Entry, Mode, Shared
+from .round import DONE, Anchor, Entry
+from .shared import VIEWS_KEPT, Mode, Shared
 from .timers import Timer
+from .turns import Turns
 
 SYNC_GAP = 16
 """Up to so many heights behind, blocks are asked for one by one; beyond, ranges are."""
@@ -160,9 +162,11 @@ def on_epoch_ended(shared: Shared, peer: Peer, proof: FinalityProof) -> None:
         request_sync(shared, proof.target.height)
 
 
-def open_epoch(shared: Shared, start: EpochStart, head: Head | None, hearing: Hearing) -> None:
+def open_epoch(
+    shared: Shared, start: EpochStart, head: Head | None, hearing: Hearing, turns: Turns
+) -> None:
     """Begin an epoch, at its base or at a block of it that the store has (C11, C15, C18)."""
-    shared.open_epoch(start, hearing)
+    shared.open_epoch(start, hearing, turns)
     if head is not None:
         move_to(shared, head)
 

@@ -22,8 +22,7 @@ class Hearing:
         """Listen to an epoch of whose past nothing is known."""
         self._committee = committee
         self._newest = [0] * len(committee)
-        """By member: the newest view of a vote in its name. One that came after its certificate
-        is not verified; so at worst a dead member is waited for."""
+        """By member: the newest view of a vote of its own: verified, or from its connection."""
         self._since: int | None = None
         """The view in which this node began to listen: it entered no view just before."""
         self._before: Committee | None = None
@@ -51,18 +50,19 @@ class Hearing:
             self._since = entered
 
     def hear(self, member: int, view: int) -> None:
-        """Note a vote of a view in a member's name."""
+        """Note a vote of a view that is a member's own."""
         if view > self._newest[member]:
             self._newest[member] = view
 
-    def hear_late(self, signer: int, view: int) -> None:
-        """Note a vote, not verified, of the epoch before, in which ``signer`` is an index.
+    def hear_late(self, key: bytes, signer: int, view: int) -> None:
+        """Note a vote of the epoch before, in which ``signer`` is an index, that ``key`` sent.
 
-        So who is a hop behind the others is heard even if no epoch outlasts its votes' way.
+        So who is a hop behind the others is heard even if no epoch outlasts its votes' way. The
+        vote is not verified any more: it must have come on the signer's own connection.
         """
-        if self._before is None or signer >= len(self._before):
+        if self._before is None or self._before.index_of(key) != signer:
             return
-        member = self._committee.index_of(self._before.members[signer].public_key)
+        member = self._committee.index_of(key)
         if member is not None and (counted := min(view - self._passed, 0)) > self._newest[member]:
             self._newest[member] = counted
 

@@ -16,7 +16,8 @@ from .effects import Blame, Broadcast, ReportEvidence
 from .events import Peer
 from .journal import CertificateRecord
 from .messages import CertificateMessage
-from .shared import PROPOSALS_AHEAD, VIEWS_KEPT, Entry, Round, Shared
+from .round import Entry, Round
+from .shared import PROPOSALS_AHEAD, VIEWS_KEPT, Shared
 from .timers import Timer
 
 
@@ -36,7 +37,7 @@ def on_proposal(shared: Shared, peer: Peer, proposal: Proposal) -> None:
         shared.emit(Blame(peer, "consensus/NotLeader", f"a proposal of a stranger, view {view}"))
         return
     try:
-        count_vote(shared, proposal.vote(block_id))
+        _count_from(shared, peer, proposal.vote(block_id))
         if round_.proposal is not None or round_.refusal is not None:
             return  # A second proposal: its vote has just become evidence.
         block = Block(header, proposal.body, block_id)
@@ -112,23 +113,30 @@ def on_vote(shared: Shared, peer: Peer, vote: Vote) -> None:
     if vote.view < 1 or not lowest <= vote.view <= highest:
         return
     try:
-        count_vote(shared, vote)
+        _count_from(shared, peer, vote)
     except Rejected as refusal:
         shared.emit(Blame(peer, refusal.code, refusal.message))
 
 
-def on_late_vote(shared: Shared, vote: Vote) -> None:
-    """Note who sent a vote of an epoch that is just over: it is not silent (C6)."""
-    if vote.epoch == shared.epoch and vote.signer < len(shared.committee):
+def on_late_vote(shared: Shared, peer: Peer, vote: Vote) -> None:
+    """Note who sent a vote of its own of an epoch that is just over: it is not silent (C6)."""
+    if vote.epoch == shared.epoch and shared.committee.index_of(peer) == vote.signer:
         shared.hearing.hear(vote.signer, vote.view)
     elif vote.epoch == shared.epoch - 1:
-        shared.hearing.hear_late(vote.signer, vote.view)
+        shared.hearing.hear_late(peer, vote.signer, vote.view)
 
 
-def count_vote(shared: Shared, vote: Vote) -> None:
-    """Verify and count a vote; announce the certificate it completes, report what it proves."""
+def _count_from(shared: Shared, peer: Peer, vote: Vote) -> None:
+    count_vote(shared, vote, from_signer=shared.committee.index_of(peer) == vote.signer)
+
+
+def count_vote(shared: Shared, vote: Vote, *, from_signer: bool) -> None:
+    """Verify and count a vote; announce the certificate it completes, report what it proves.
+
+    Its signer is heard: the vote is verified, or came on the signer's own connection (C6).
+    """
     round_ = shared.round(vote.view)
-    certificate, evidence = round_.book.add(vote)
+    certificate, evidence = round_.book.add(vote, from_signer=from_signer)
     shared.hearing.hear(vote.signer, vote.view)
     if vote.kind == NULLIFY:
         shared.changed = True  # It may be the leader's (C6).

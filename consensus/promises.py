@@ -42,7 +42,7 @@ def on_durable(shared: Shared, token: int) -> None:
     """Count my votes of a sync that is done (C8)."""
     for vote in shared.pending_votes.pop(token, ()):
         if vote.epoch == shared.epoch and vote.view in shared.rounds:
-            count_vote(shared, vote)
+            count_vote(shared, vote, from_signer=True)
 
 
 def durable_votes(shared: Shared, view: int) -> list[Vote]:

@@ -13,7 +13,8 @@ from .learning import keep_proposal
 from .messages import ProposalMessage
 from .promises import cast, parent_certificate
 from .retry import gap, want_view
-from .shared import DEPTH_MAX, Anchor, Shared, Verdict
+from .round import Anchor, Verdict
+from .shared import DEPTH_MAX, Shared
 from .timers import Timer
 from .views import find_parent, is_boundary, is_certifying
 
@@ -33,7 +34,7 @@ def propose(shared: Shared) -> bool:
         if missing > shared.head.view and not _is_on_its_way(shared, missing):
             want_view(shared, missing)
         return False
-    due_ms = shared.pace.propose_at_ms(shared.parent_seen_ms, shared.idle)
+    due_ms = shared.pace.propose_at_ms(shared.parent_seen_ms, shared.waits_for_heartbeat)
     if shared.now_ms < due_ms:
         shared.set_timer(Timer.PROPOSE, due_ms)
         return False

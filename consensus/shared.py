@@ -10,23 +10,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-import msgspec
-
-from chain.block import Block, Proposal
 from chain.certificate import Certificate
 from chain.committee import Committee, LeaderSchedule
-from chain.errors import Rejected
 from chain.finality import FinalityProof
-from chain.header import KIND_BLOCK, Header, last_height
+from chain.header import KIND_BLOCK, last_height
 from chain.params import Params
-from chain.vote import NULLIFY, Verifier, Vote
+from chain.vote import Verifier, Vote
 
-from .effects import CancelTimer, Effect, Persist, SetTimer
+from .effects import CancelTimer, Effect, Persist, SetTimer, TurnFailed
 from .events import EpochStart, Peer
 from .hearing import Hearing
 from .journal import JournalRecord
 from .messages import BlockRequest, Message, ViewRequest
+from .round import DONE, Anchor, Entry, Round
 from .timers import ANSWER_INTERVAL_MS, Limiter, Pace, Timer
+from .turns import Turns
 from .votebook import VoteBook
 
 VIEWS_KEPT = 20
@@ -37,25 +35,9 @@ certificate that I will be sent."""
 PROPOSALS_AHEAD = 8
 """Proposals are kept for so many views above mine; a body may have a megabyte."""
 DEPTH_MAX = 8
-"""Heights above the newest finalised one at which a block may carry transactions (C12)."""
+"""Heights above the newest finalised one at which a block may carry transactions (C12); deeper,
+blocks and fillers come by heartbeats."""
 Signer = Callable[[bytes], bytes]
-
-
-class Execution(Enum):
-    """How far this node is with executing a block."""
-
-    NONE = 0
-    RUNNING = 1
-    DONE = 2
-    FAILED = 3
-
-
-class Verdict(Enum):
-    """What the application says of the proposal of a view."""
-
-    UNKNOWN = 0
-    ASKED = 1
-    VALID = 2
 
 
 class Mode(Enum):
@@ -68,8 +50,6 @@ class Mode(Enum):
 
 
 # As in chain/vote.py: names for what is looked at all the time.
-DONE = Execution.DONE
-ASKED, VALID = Verdict.ASKED, Verdict.VALID
 ACTIVE, STOPPED = Mode.ACTIVE, Mode.STOPPED
 
 
@@ -81,97 +61,6 @@ class Settings:
     params: Params
     public_key: bytes | None
     """The consensus key; None for a node that only follows."""
-
-
-class Anchor(msgspec.Struct, frozen=True):
-    """A block as a parent: what its children are checked against."""
-
-    id: bytes
-    view: int
-    height: int
-    time_ms: int
-    kind: int
-    header: Header | None
-    """None for the epoch's base, of which nothing more is needed."""
-    has_transactions: bool
-
-
-class Entry:
-    """A block of this epoch whose id somebody vouched for."""
-
-    __slots__ = ("block", "execution", "header", "is_journalled")
-
-    def __init__(self, header: Header, block: Block | None) -> None:
-        self.header = header
-        self.block = block
-        """None while only the header is known, or if the store has it."""
-        self.execution = Execution.NONE
-        self.is_journalled = False
-        """Whether its body is in the journal, so that no crash of all nodes can lose it."""
-
-    def anchor(self, block_id: bytes) -> Anchor:
-        """Return the block as a parent."""
-        header = self.header
-        carries = self.block is not None and bool(self.block.body.transactions)
-        return Anchor(
-            block_id, header.view, header.height, header.time_ms, header.kind, header, carries
-        )
-
-
-class Round:
-    """Everything about one view."""
-
-    __slots__ = (
-        "block",
-        "book",
-        "build_failed",
-        "building",
-        "certify_expired",
-        "equivocated",
-        "leader",
-        "promised",
-        "proposal",
-        "refusal",
-        "seen_ms",
-        "seen_wall_ms",
-        "timed_out",
-        "verdict",
-        "view",
-    )
-
-    def __init__(self, view: int, leader: int, book: VoteBook) -> None:
-        self.view = view
-        self.leader = leader
-        """Whose turn it is."""
-        self.book = book
-        self.proposal: Proposal | None = None
-        """The first one of the leader; never replaced."""
-        self.block: Block | None = None
-        self.seen_ms = 0
-        self.seen_wall_ms = 0
-        self.verdict = Verdict.UNKNOWN
-        self.refusal: Rejected | None = None
-        """Why the proposal can never be voted for."""
-        self.equivocated = False
-        """The leader signed two proposals."""
-        self.promised: dict[int, Vote] = {}
-        """My votes by kind, durable or about to be: they bind from the moment they are signed."""
-        self.building = False
-        self.build_failed = False
-        self.timed_out = False
-        self.certify_expired = False
-
-    @property
-    def notarized_id(self) -> bytes | None:
-        """The block that is Notarized in this view: by notarization or finalization (C0)."""
-        notarization, _, finalization = self.book.certificates
-        found = notarization or finalization
-        return None if found is None else found.block_id
-
-    @property
-    def nullified(self) -> bool:
-        """Whether a nullification of this view is known."""
-        return self.book.certificates[NULLIFY] is not None
 
 
 @dataclass(slots=True)
@@ -236,9 +125,10 @@ class Shared:
         self._gated: list[Effect] = []
         self._trailing: list[JournalRecord] = []
 
-    def open_epoch(self, start: EpochStart, hearing: Hearing) -> None:
-        """Forget the epoch before and begin this one at view 0, with what is known of silence."""
+    def open_epoch(self, start: EpochStart, hearing: Hearing, turns: Turns) -> None:
+        """Forget the epoch before and begin this one at view 0, with what is known of members."""
         self.hearing = hearing
+        self.turns = turns
         self.start = start
         self.epoch = start.epoch
         self.committee: Committee = start.committee
@@ -264,6 +154,9 @@ class Shared:
         self.parent_seen_ms = 0
         """When the proposal of the current view's likely parent was seen."""
         self.idle = False
+        """Whether the next block may wait for the heartbeat (C13)."""
+        self.deep = False
+        """Whether it has to, because finality lags behind (C12)."""
         self.retries = 0
         self.finalization: Certificate | None = None
         """The newest one known; its block may still be missing."""
@@ -287,6 +180,11 @@ class Shared:
     def may_sign(self) -> bool:
         """Whether this node is a member and free to sign."""
         return self.mode is ACTIVE and self.me is not None and self.end_proof is None
+
+    @property
+    def waits_for_heartbeat(self) -> bool:
+        """Whether the view's timers count from the heartbeat and not from the interval (C13)."""
+        return self.idle or self.deep
 
     @property
     def finalised_view(self) -> int:
@@ -319,9 +217,12 @@ class Shared:
         entry = self.entries.get(block_id)
         return entry is not None and entry.execution is DONE
 
-    def is_silent(self, member: int) -> bool:
-        """Tell whether a member is one that nobody need wait for (C6); I never am."""
-        return member != self.me and self.hearing.is_silent(member, self.view)
+    def is_waited_for(self, leader: int) -> bool:
+        """Tell whether the leader of my view is one to wait for (C6); I always am."""
+        return leader == self.me or not (
+            self.hearing.is_silent(leader, self.view)
+            or self.turns.is_passed_over(leader, self.view)
+        )
 
     # Changing
 
@@ -329,6 +230,12 @@ class Shared:
         """Note that a certificate lets this node enter ``view``."""
         if view > self.open_view:
             self.open_view = view
+
+    def turn_failed(self, leader: int, view: int) -> None:
+        """Note that the turn of a leader cost a time-out, or had to be waited for (C6)."""
+        in_a_row = self.turns.failed(leader, view)
+        if in_a_row:
+            self.emit(TurnFailed(leader, view, in_a_row))
 
     def emit(self, effect: Effect) -> None:
         """Ask the host for something that need not wait for the disk."""

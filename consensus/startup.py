@@ -26,6 +26,7 @@ from .learning import keep_block, learn_certificate, take_certificate
 from .messages import LOOKBACK_VOTES_MAX, LookbackAnswer, LookbackQuestion
 from .shared import Mode, Shared
 from .timers import LOOKBACK_ASK_MS, LOOKBACK_MS, Timer
+from .turns import Turns
 
 LOOKBACK_PEERS_MAX = 256
 """Peers whose answers are remembered; a third of the largest committee is 34."""
@@ -34,7 +35,9 @@ LOOKBACK_PEERS_MAX = 256
 def on_started(shared: Shared, event: Started) -> None:
     """Take over what the store and the journal hold, then look back if others could know more."""
     shared.started_ms = shared.now_ms
-    open_epoch(shared, event.epoch, event.head, Hearing(event.epoch.committee))
+    start = event.epoch
+    turns = Turns(start.committee, start.base_height)
+    open_epoch(shared, start, event.head, Hearing(start.committee), turns)
     replay(shared, event.journal)
     begin_lookback(shared)
     if event.journal_lost and shared.mode is Mode.LOOKBACK and not shared.journal_lost:
@@ -80,7 +83,7 @@ def _restore_vote(shared: Shared, vote: Vote) -> None:
         return
     round_ = shared.round(vote.view)
     round_.promised[vote.kind] = vote
-    certificate, _ = round_.book.add(vote)
+    certificate, _ = round_.book.add(vote, from_signer=True)
     if certificate is not None:
         take_certificate(shared, certificate)
     shared.allow_view(vote.view)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from chain.committee import Committee
 from chain.header import KIND_FILLER
 
+from .events import EpochStart
 from .hearing import SILENT_VIEWS, Hearing
-from .shared import VIEWS_KEPT, Anchor, Execution, Round, Shared
+from .round import Anchor, Execution, Round
+from .shared import DEPTH_MAX, VIEWS_KEPT, Shared
 from .timers import Timer
+from .turns import Turns
 
 VIEW_TIMERS = (Timer.LEADER, Timer.ADVANCE, Timer.PROPOSE, Timer.CERTIFY, Timer.VERIFY)
 
@@ -17,9 +20,10 @@ def enter_view(shared: Shared) -> bool:
     if shared.open_view <= shared.view or shared.end_proof is not None:
         return False
     _forget_bodies(shared, shared.view, shared.open_view)
+    _judge_turns(shared, shared.view, shared.open_view)
     shared.hearing.enter(shared.view, shared.open_view)
     if shared.view > 0:
-        due_ms = shared.pace.propose_at_ms(shared.parent_seen_ms, shared.idle)
+        due_ms = shared.pace.propose_at_ms(shared.parent_seen_ms, shared.waits_for_heartbeat)
         shared.pace.view_left(shared.now_ms - max(shared.entered_ms, due_ms))
     shared.view = shared.open_view
     shared.entered_ms = shared.now_ms
@@ -27,7 +31,7 @@ def enter_view(shared: Shared) -> bool:
     for timer in VIEW_TIMERS:
         shared.cancel_timer(timer)
     shared.parent_seen_ms = _parent_seen_ms(shared)
-    shared.idle = is_idle(shared)
+    shared.idle, shared.deep = _pauses(shared)
     _set_timers(shared, shared.now_ms)
     retry_ms = shared.pace.retry_ms(0, shared.idle)
     shared.set_timer(Timer.RETRY, shared.now_ms + retry_ms)
@@ -45,31 +49,57 @@ def hearing_after(shared: Shared, committee: Committee) -> Hearing:
     return shared.hearing.next_epoch(committee, shared.open_view - 1)
 
 
+def turns_after(shared: Shared, start: EpochStart) -> Turns:
+    """Return how the turns of the next epoch's members ended so far (C6)."""
+    return shared.turns.next_epoch(start.committee, start.base_height)
+
+
 def follow_pace(shared: Shared) -> bool:
-    """C13: move the view's timers when the network turns idle, or stops being so.
+    """C13: move the view's timers when the network turns idle or deep, or stops being so.
 
     The first transaction restarts them from now, but never moves them further away.
     """
     if shared.view == 0 or shared.end_proof is not None:
         return False
-    idle = is_idle(shared)
-    if idle == shared.idle:
+    pauses = _pauses(shared)
+    if pauses == (shared.idle, shared.deep):
         return False
-    shared.idle = idle
-    _set_timers(shared, shared.entered_ms if idle else shared.now_ms)
+    waited = shared.waits_for_heartbeat
+    shared.idle, shared.deep = pauses
+    if shared.waits_for_heartbeat == waited:
+        return False
+    _set_timers(shared, shared.now_ms if waited else shared.entered_ms)
     return True
+
+
+def _judge_turns(shared: Shared, left: int, entered: int) -> None:
+    """Note how the turns ended that are over now (C6).
+
+    One in which I timed out has failed even if it was notarized in the end: where all time out in
+    every view, each may be notarized and none is ever finalised. Turns of the silent do not count:
+    who comes back is not to be judged by the time it was away.
+    """
+    for view in range(max(left, entered - VIEWS_KEPT, 1), entered):
+        round_ = shared.rounds.get(view)
+        if round_ is None or shared.hearing.is_silent(round_.leader, view):
+            continue
+        if round_.timed_out or (round_.nullified and round_.notarized_id is None):
+            shared.turn_failed(round_.leader, view)
+        elif round_.notarized_id is not None:
+            shared.turns.went_well(round_.leader, view)
 
 
 def _set_timers(shared: Shared, from_ms: int) -> None:
     left_ms = shared.pace.interval_left_ms(from_ms, shared.parent_seen_ms)
-    leader_ms = from_ms + shared.pace.leader_ms(left_ms, shared.idle)
-    advance_ms = from_ms + shared.pace.advance_ms(left_ms, shared.idle)
+    pauses = shared.waits_for_heartbeat
+    leader_ms = from_ms + shared.pace.leader_ms(left_ms, pauses)
+    advance_ms = from_ms + shared.pace.advance_ms(left_ms, pauses)
     round_ = shared.round(shared.view)
     for timer, deadline_ms in ((Timer.LEADER, leader_ms), (Timer.ADVANCE, advance_ms)):
         if round_.timed_out or (timer is Timer.LEADER and round_.proposal is not None):
             continue
         current = shared.deadlines.get(timer)
-        if current is not None and not shared.idle:
+        if current is not None and not pauses:
             deadline_ms = min(deadline_ms, current)
         shared.set_timer(timer, deadline_ms)
 
@@ -108,24 +138,25 @@ def find_parent(shared: Shared, view: int) -> tuple[Anchor | None, int]:
     return None, shared.head.view
 
 
-def is_idle(shared: Shared) -> bool:
-    """Tell whether the next block may wait for the heartbeat (C13).
+def _pauses(shared: Shared) -> tuple[bool, bool]:
+    """Tell whether the next block may wait for the heartbeat, and whether it has to (C12, C13).
 
     It may not while my pool has something for it, while something un-finalised carries
     transactions, if its parent does, or while the end of an epoch waits for its finalization.
+    It has to above many blocks or fillers that are not final: else what no proof can reach any
+    more piles up while FINALIZE votes are on their way.
     """
-    if shared.pool_available:
-        return False
     parent, _ = find_parent(shared, shared.view)
-    anchor = parent
+    anchor, depth, urgent = parent, 0, shared.pool_available
     while anchor is not None and anchor.id != shared.head.id:
-        if anchor.has_transactions or is_boundary(shared, anchor):
-            return False
+        urgent = urgent or anchor.has_transactions or is_boundary(shared, anchor)
+        depth += 1
         assert anchor.header is not None
         anchor = shared.anchor(anchor.header.parent_id)
     if parent is None or anchor is None:
-        return False
-    return parent.id != shared.head.id or not parent.has_transactions
+        return False, False
+    is_idle = not urgent and (depth > 0 or not parent.has_transactions)
+    return is_idle, depth >= DEPTH_MAX
 
 
 def is_boundary(shared: Shared, anchor: Anchor) -> bool:

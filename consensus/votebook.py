@@ -62,24 +62,27 @@ class VoteBook:
         self._convicted = 0
         """Set of members against whom evidence exists for this view."""
         self._unverified: dict[int, dict[int, Vote]] = {}
-        """By signer and kind: votes that came after their certificate, and are worth a check
-        only if they conflict."""
+        """By signer and kind: votes that came from their signers after their certificate, and are
+        worth a check only if they conflict."""
         self.votes: tuple[dict[int, Vote], dict[int, Vote], dict[int, Vote]] = ({}, {}, {})
         """By kind: verified votes by signer."""
         self.certificates: list[Certificate | None] = [None, None, None]
         """By kind: notarization, nullification, finalization, once known."""
 
-    def add(self, vote: Vote) -> tuple[Certificate | None, Evidence | None]:
+    def add(
+        self, vote: Vote, *, from_signer: bool = False
+    ) -> tuple[Certificate | None, Evidence | None]:
         """Take a vote in; return a certificate it completes and evidence it makes.
 
-        Raises ``Rejected`` if the vote is ill-formed or its signature does not verify.
+        ``from_signer``: it came on the signer's own connection, so that nobody else can have made
+        it up. Raises ``Rejected`` if the vote is ill-formed or its signature does not verify.
         """
         require_vote_form(vote, self._committee)
         first = self.votes[vote.kind].get(vote.signer)
         if first is not None and first.block_id == vote.block_id:
             return None, None
         certificate = self.certificates[vote.kind]
-        if certificate is not None and self._is_late(vote, certificate):
+        if from_signer and certificate is not None and self._is_late(vote, certificate):
             return None, None
         self._verify(vote)
         evidence = self._find_conflict(vote)

@@ -11,7 +11,8 @@ from .messages import VoteMessage
 from .promises import cast
 from .proposing import finalised_height
 from .retry import want_block, want_view
-from .shared import ASKED, DEPTH_MAX, VALID, Anchor, Round, Shared
+from .round import ASKED, VALID, Anchor, Round
+from .shared import DEPTH_MAX, Shared
 from .timers import Timer
 from .views import find_parent, is_boundary, is_certifying
 
@@ -69,12 +70,12 @@ def nullify(shared: Shared) -> bool:
         round_.refusal is not None
         or round_.build_failed
         or round_.leader in round_.book.votes[NULLIFY]
-        or (round_.proposal is None and shared.is_silent(round_.leader))
+        or (not _may_be_voted_for(shared, round_) and not shared.is_waited_for(round_.leader))
     )
     if not hopeless and not (round_.timed_out and not _is_suspended(shared, round_)):
         return False
     nullification = cast(shared, NULLIFY, shared.view, None)
-    if not hopeless:
+    if not hopeless and shared.turns.is_slow_for_all(round_.leader):
         shared.pace.timer_nullified()
     shared.emit_durable(Broadcast(VoteMessage(nullification)))
     return True
@@ -113,6 +114,11 @@ def on_view_timer(shared: Shared, timer: Timer) -> None:
         round_.certify_expired = True
     elif timer is Timer.ADVANCE or round_.proposal is None:
         round_.timed_out = True
+
+
+def _may_be_voted_for(shared: Shared, round_: Round) -> bool:
+    """Tell whether the proposal of my view is here, and its time not ahead of my clock (C6)."""
+    return round_.proposal is not None and Timer.VERIFY not in shared.deadlines
 
 
 def _is_suspended(shared: Shared, round_: Round) -> bool:
@@ -210,4 +216,6 @@ def _time_has_come(shared: Shared, round_: Round, header: Header, parent: Anchor
     if too_far and not slow_clock:
         raise Rejected("block/Time", "the block's time lies too far in the future")
     shared.set_timer(Timer.VERIFY, shared.now_ms + ahead_ms)
+    if not slow_clock:
+        shared.turn_failed(round_.leader, round_.view)
     return False

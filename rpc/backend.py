@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol
 
@@ -108,6 +109,17 @@ class Simulated(Record):
 Listener = Callable[[FinalBlock], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A figure of several, told apart by a label."""
+
+    label: str
+    values: Mapping[str, float]
+
+
+Figure = float | Labelled
+
+
 class Backend(Protocol):
     """A running node."""
 
@@ -156,7 +168,7 @@ class Backend(Protocol):
         """Call ``listener`` with every block that becomes final; returns how to stop."""
         ...
 
-    def counters(self) -> dict[str, float]:
+    def counters(self) -> dict[str, Figure]:
         """Return figures for ``/metrics``, by name."""
         ...
 

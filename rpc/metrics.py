@@ -10,6 +10,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from .backend import Figure, Labelled
+
 PREFIX = "colophon_"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -17,7 +19,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class _Figures(Collector):
     def __init__(
         self,
-        figures: Callable[[], Mapping[str, float]],
+        figures: Callable[[], Mapping[str, Figure]],
         outcomes: Counter[tuple[str, str]],
     ) -> None:
         self._figures = figures
@@ -30,7 +32,7 @@ class _Figures(Collector):
     def collect(self) -> Iterable[Metric]:
         """Yield every figure; names that end in ``_total`` are counters, others gauges."""
         for name, value in sorted(self._figures().items()):
-            yield _metric(name, float(value))
+            yield _metric(name, value)
         requests = CounterMetricFamily(
             PREFIX + "rpc_requests",
             "Calls answered, by method and outcome (ok or an error code)",
@@ -41,12 +43,21 @@ class _Figures(Collector):
         yield requests
 
 
-def _metric(name: str, value: float) -> Metric:
+def _metric(name: str, figure: Figure) -> Metric:
     full = PREFIX + re.sub(r"\W", "_", name.removeprefix(PREFIX))
     words = full.removeprefix(PREFIX).replace("_", " ")
+    labels = (figure.label,) if isinstance(figure, Labelled) else ()
+    metric: CounterMetricFamily | GaugeMetricFamily
     if full.endswith("_total"):
-        return CounterMetricFamily(full.removesuffix("_total"), words, value=value)
-    return GaugeMetricFamily(full, words, value=value)
+        metric = CounterMetricFamily(full.removesuffix("_total"), words, labels=labels)
+    else:
+        metric = GaugeMetricFamily(full, words, labels=labels)
+    if not isinstance(figure, Labelled):
+        metric.add_metric((), float(figure))
+        return metric
+    for label, value in sorted(figure.values.items()):
+        metric.add_metric((label,), value)
+    return metric
 
 
 class Metrics:
@@ -54,7 +65,7 @@ class Metrics:
 
     def __init__(
         self,
-        figures: Callable[[], Mapping[str, float]],
+        figures: Callable[[], Mapping[str, Figure]],
         outcomes: Counter[tuple[str, str]],
     ) -> None:
         """``figures`` is asked at every scrape; ``outcomes`` is the dispatcher's count."""

@@ -97,7 +97,12 @@ class Driver:
         self.effects += effects
         return effects
 
-    def receive(self, message: Message, *, peer: bytes = PEER) -> list[Effect]:
+    def receive(self, message: Message, *, peer: bytes | None = None) -> list[Effect]:
+        """Let a message come from a peer; without one a vote comes from its signer."""
+        if peer is None:
+            peer = PEER
+            if isinstance(message, VoteMessage) and message.vote.signer < len(self.committee):
+                peer = self.committee.members[message.vote.signer].public_key
         return self._handle(MessageReceived, peer=peer, message=message)
 
     def fire(self, timer: Timer) -> list[Effect]:

@@ -13,7 +13,7 @@ from chain.header import KIND_FILLER
 from chain.vote import VoteKind
 from consensus.journal import BegunRecord
 from consensus.messages import CertificateMessage, Message, ProposalMessage, VoteMessage
-from consensus.shared import Mode
+from consensus.shared import DEPTH_MAX, Mode
 from consensus.timers import LOOKBACK_MS
 from tests.simulation.application import PARAMS
 from tests.simulation.cluster import Cluster
@@ -379,3 +379,26 @@ def test_a_node_makes_two_journal_syncs_per_block() -> None:
     cluster.run_to_height(50, limit_ms=200_000)
 
     assert all(node.syncs <= 2 * 51 for node in cluster.nodes)
+
+
+def test_a_chain_that_is_notarized_and_not_finalised_grows_by_heartbeats() -> None:
+    """So that one finality proof reaches over it when votes come through again (C12, V12)."""
+    cluster = Cluster([1] * 4, params(block_interval_ms_min=0))  # type: ignore[arg-type]  # as above
+    cluster.keep_busy()
+    cluster.run_to_height(5, limit_ms=10_000)
+    height = len(cluster.nodes[0].app.blocks)
+
+    def deliver(source: int, target: int, message: Message) -> bool:
+        return not (isinstance(message, VoteMessage) and message.vote.kind == VoteKind.FINALIZE)
+
+    cluster.deliver = deliver
+    away_ms = 30_000
+    cluster.run_for(away_ms)
+    heights = [
+        entry.header.height for node in cluster.nodes for entry in node.core.shared.entries.values()
+    ]
+
+    assert max(heights) - height <= DEPTH_MAX + away_ms // PARAMS.heartbeat_ms + 2
+    cluster.deliver = lambda source, target, message: True
+    cluster.run_to_height(max(heights) + 5, limit_ms=20_000)
+    cluster.check()

@@ -477,14 +477,13 @@ def test_an_unsolicited_body_is_dropped() -> None:
 # C5, C6: giving up
 
 
-def test_no_proposal_means_nullify_and_a_longer_delta() -> None:
+def test_no_proposal_means_nullify() -> None:
     driver = follower()
 
     effects = driver.fire(Timer.LEADER)
 
     assert [type(record) for record in synced(effects)] == [VoteRecord]
     assert driver.votes_sent() == [(NULLIFY, 1)]
-    assert driver.core.shared.pace.delta_now_ms == PARAMS.delta_ms * 3 // 2
 
 
 def test_a_leader_that_nullifies_is_followed_at_once() -> None:

@@ -127,6 +127,19 @@ def test_a_vote_that_comes_after_the_new_epoch_was_opened_counts() -> None:
     assert not gave_up(driver, view)
 
 
+def test_a_vote_in_its_name_that_somebody_else_sends_after_the_end_does_not() -> None:
+    driver, last = at_the_end()
+    late = late_vote(driver, DEAD)
+    driver.receive(VoteMessage(late), peer=key_of(1))
+
+    driver.open_epoch(last, SEVEN)
+    driver.receive(VoteMessage(late), peer=b"stranger")
+    view = first_turn(driver)
+    pass_views(driver, view - 1)
+
+    assert gave_up(driver, view)
+
+
 def test_a_late_vote_of_nobody_is_passed_over() -> None:
     driver, last = at_the_end()
     nobody = msgspec.structs.replace(late_vote(driver, DEAD), signer=7)
@@ -221,7 +234,7 @@ def test_no_vote_of_the_old_epoch_counts_for_more_than_its_end() -> None:
     hearing = heard_all(50)
     hearing.hear(3, 60)
     after = hearing.next_epoch(make_committee([1] * 4), 50)
-    after.hear_late(3, 2**60)
+    after.hear_late(key_of(3), 3, 2**60)
     for voter in range(3):
         after.hear(voter, 10)
 
@@ -234,8 +247,8 @@ def test_a_late_vote_counts_for_the_key_and_not_for_the_place() -> None:
     after = heard_all(50).next_epoch(Committee(members), 50)
 
     for late in (0, 1, 2, 4):
-        after.hear_late(late, 50)
+        after.hear_late(key_of(late), late, 50)
     assert after.is_silent(0, 1)
 
-    after.hear_late(3, 50)
+    after.hear_late(key_of(3), 3, 50)
     assert not after.is_silent(0, 1)

@@ -5,9 +5,12 @@ The member under test never votes by itself: the votes of five others pass its v
 
 from __future__ import annotations
 
+from unittest.mock import ANY
+
 import msgspec
 
 from chain.vote import VoteKind
+from consensus.effects import Blame
 from consensus.hearing import SILENT_VIEWS
 from consensus.journal import JournalRecord, VoteRecord
 from consensus.messages import LookbackAnswer, VoteMessage
@@ -15,7 +18,7 @@ from consensus.shared import Mode
 from consensus.timers import Timer
 from tests.simulation.application import PARAMS
 
-from .driver import Driver, synced
+from .driver import Driver, of, synced
 
 NULLIFY, FINALIZE = VoteKind.NULLIFY, VoteKind.FINALIZE
 ME, DEAD = 0, 6
@@ -186,3 +189,18 @@ def test_a_silent_leader_whose_proposal_is_here_is_heard() -> None:
     pass_views(driver, view - 1)
 
     assert not gave_up(driver, view)
+
+
+def test_a_late_vote_that_others_forge_costs_them_their_connection_and_brings_nobody_back() -> None:
+    driver = seven()
+    view = late_turn(driver)
+    pass_views(driver, view - 1)
+    forged = msgspec.structs.replace(
+        driver.vote(DEAD, NULLIFY, view - 1, None), signature=bytes(64)
+    )
+
+    effects = driver.receive(VoteMessage(forged), peer=b"stranger")
+    pass_views(driver, turn(driver, view) - 1)
+
+    assert of(effects, Blame) == [Blame(b"stranger", "crypto/BadSignature", ANY)]
+    assert gave_up(driver, turn(driver, view))

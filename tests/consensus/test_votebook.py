@@ -128,7 +128,7 @@ def test_a_vote_after_its_certificate_still_convicts_later() -> None:
     for signer in (0, 1, 2):
         votes.add(notarize(signer))
 
-    assert votes.add(notarize(3)) == (None, None)
+    assert votes.add(notarize(3), from_signer=True) == (None, None)
     _, evidence = votes.add(notarize(3, OTHER))
 
     assert evidence == make_evidence(notarize(3), notarize(3, OTHER))
@@ -138,9 +138,23 @@ def test_a_forged_late_vote_convicts_nobody() -> None:
     votes = book()
     for signer in (0, 1, 2):
         votes.add(notarize(signer))
-    votes.add(msgspec.structs.replace(notarize(3), signature=bytes(64)))
+    forged = msgspec.structs.replace(notarize(3), signature=bytes(64))
+    votes.add(forged, from_signer=True)
 
     assert votes.add(notarize(3, OTHER)) == (None, None)
+
+
+def test_a_late_vote_from_another_than_its_signer_is_verified() -> None:
+    votes = book()
+    for signer in (0, 1, 2):
+        votes.add(notarize(signer))
+
+    with pytest.raises(Rejected, match="crypto/BadSignature"):
+        votes.add(msgspec.structs.replace(notarize(3), signature=bytes(64)))
+
+    votes.add(notarize(3))
+    _, evidence = votes.add(notarize(3, OTHER))
+    assert evidence == make_evidence(notarize(3), notarize(3, OTHER)), "and hides nothing"
 
 
 def test_a_certificate_with_a_bad_signature_changes_nothing() -> None:

@@ -224,8 +224,9 @@ class World:
         self.listeners.append(listener)
         return lambda: self.listeners.remove(listener)
 
-    def counters(self) -> dict[str, float]:
-        return self.counted
+    def counters(self) -> dict[str, Figure]:
+        given_up = Labelled("leader", {"ab": 2.0, "cd": 1.0})
+        return {**self.counted, "views_given_up_total": given_up}
 
     async def faucet(self, address: bytes, amount: int) -> bytes:
         return self.send(2, Send(address, NCOLO, encode_amount(amount)))

@@ -69,6 +69,7 @@ class Host:
             fx.StopCertify: self._ignore,
             fx.SetAside: self._ignore,
             fx.Forget: self._ignore,
+            fx.TurnFailed: self._ignore,
         }
 
     @property
@@ -251,12 +252,12 @@ class Host:
     def _blame(self, node: Node, effect: fx.Blame) -> None:
         oracle = self._setting.judge(node)
         if oracle is not None:
-            oracle.blamed(node.index, effect.peer[0], effect.code)
+            oracle.blamed(node.index, self._setting.index_of(effect.peer), effect.code)
 
     def _prove_epoch_end(self, node: Node, effect: fx.ProveEpochEnd) -> None:
         proof = node.app.proofs.get((effect.epoch + 1) * self._setting.params.epoch_length)
         if proof is not None:
-            self.wire.send(node, effect.peer[0], EpochEnded(proof))
+            self.wire.send(node, self._setting.index_of(effect.peer), EpochEnded(proof))
 
     def _stop(self, node: Node, effect: fx.Stop) -> None:
         node.stopped = effect.reason
@@ -302,7 +303,8 @@ class Host:
         try:
             found = ask_range(self._setting, node, peer)
         except Rejected as refusal:
-            blame = fx.Blame(bytes([peer.index]), refusal.code, refusal.message)
+            key = self._setting.committee.members[peer.index].public_key
+            blame = fx.Blame(key, refusal.code, refusal.message)
             self._blame(node, blame)
             return 0
         if found is None:

@@ -50,7 +50,7 @@ _UNPROMISING = (
 
 MUTANTS: dict[str, Mutant] = {
     "abandoned-under-the-present-proposal": Mutant(
-        "war",
+        "divided",
         (
             Edit(
                 "consensus.certifying",
@@ -58,7 +58,36 @@ MUTANTS: dict[str, Mutant] = {
                 "        pass\n",
             ),
         ),
-        first=500_000,
+    ),
+    "one-bad-leader-slows-all": Mutant(
+        "moody",
+        (
+            Edit(
+                "consensus.voting",
+                "    if not hopeless and shared.turns.is_slow_for_all(round_.leader):\n",
+                "    if not hopeless:\n",
+            ),
+        ),
+    ),
+    "whose-turns-fail-is-waited-for": Mutant(
+        "keeper",
+        (
+            Edit(
+                "consensus.turns",
+                "        if self._credit[leader] > 0 or self._is_trial(leader, view):\n",
+                "        if True:\n",
+            ),
+        ),
+    ),
+    "a-time-ahead-costs-nothing": Mutant(
+        "ahead",
+        (
+            Edit(
+                "consensus.voting",
+                "        shared.turn_failed(round_.leader, round_.view)\n",
+                "        pass\n",
+            ),
+        ),
     ),
     "memory-grows-while-ranges-come": Mutant(
         "absent",
@@ -274,7 +303,7 @@ MUTANTS: dict[str, Mutant] = {
         "weather",
         (
             Edit(
-                "consensus.shared",
+                "consensus.round",
                 "        found = notarization or finalization\n",
                 "        found = notarization\n",
             ),
@@ -360,9 +389,9 @@ MUTANTS: dict[str, Mutant] = {
         "absent",
         (
             Edit(
-                "consensus.voting",
-                "        or (round_.proposal is None and shared.is_silent(round_.leader))\n",
-                "",
+                "consensus.shared",
+                "            self.hearing.is_silent(leader, self.view)\n            or ",
+                "            ",
             ),
         ),
     ),
@@ -388,6 +417,7 @@ MUTANTS: dict[str, Mutant] = {
                 "    if certificate.view < shared.finalised_view - VIEWS_KEPT:\n",
             ),
         ),
+        first=300,
     ),
     "a-new-epoch-makes-keys-new": Mutant(
         "amnesia",

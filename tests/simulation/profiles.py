@@ -32,6 +32,10 @@ class Profile:
     power, who need not be right afterwards, lose their journals as well."""
     orphans: bool = False
     """Notarized blocks that no honest member votes to finalise lose every body they had."""
+    divided: bool = False
+    """Honest members stand on rival blocks; see ``divided``."""
+    nuisance: str = ""
+    """One member does what cannot be proved and costs time; see ``nuisance``."""
     sweep: bool = False
     """A constant hop of 0.5 to 10 Δ without jitter instead of anything else."""
 
@@ -45,6 +49,12 @@ PROFILES = {
     "absent": Profile(absent=True),
     "genesis": Profile(genesis=True),
     "orphans": Profile(orphans=True),
+    "divided": Profile(divided=True),
+    "mute": Profile(nuisance="mute"),
+    "moody": Profile(nuisance="moody"),
+    "keeper": Profile(nuisance="keeper"),
+    "ahead": Profile(nuisance="ahead"),
+    "forger": Profile(nuisance="forger"),
     "storm": Profile(weather=True, crashes=True),
     "war": Profile(weather=True, faulty=True, clocks=True),
     "everything": Profile(weather=True, crashes=True, faulty=True, clocks=True),
@@ -71,12 +81,12 @@ def draw_shape(profile: Profile, chance: Random) -> Shape:
     """Draw what a run of a profile begins with."""
     size = (
         chance.choice([4, 4, 4, 5, 7])
-        if profile.faulty or profile.orphans or profile.absent
+        if profile.faulty or profile.orphans or profile.absent or profile.nuisance
         else chance.choice([2, 3, 4, 4, 4, 5, 7])
     )
     weighted = chance.randrange(3) == 0
     powers = [chance.randint(1, 5) if weighted else 1 for _ in range(size)]
-    params = _draw_params(chance)
+    params = _draw_params(profile, chance)
     may_be_faulty = profile.faulty or profile.orphans or profile.genesis
     faulty = _draw_faulty(powers, chance) if may_be_faulty else frozenset()
     link = _draw_link(profile, params.delta_ms, chance)
@@ -89,11 +99,20 @@ def draw_shape(profile: Profile, chance: Random) -> Shape:
     return Shape(powers=powers, params=params, faulty=faulty, link=link, delays=delays)
 
 
-def _draw_params(chance: Random) -> Params:
+def light_members(shape: Shape) -> list[int]:
+    """Return the members with less than a third of the power each: any one of them may fail."""
+    total = sum(shape.powers)
+    return [index for index, power in enumerate(shape.powers) if 3 * power < total]
+
+
+def _draw_params(profile: Profile, chance: Random) -> Params:
     epoch_length = chance.choice([3, 7, 20, 100_000])
-    interval = chance.choice([0, 100])
+    # A time-out is as long as forty views of a network that does not pause: there even one counts.
+    interval = chance.choice([20, 100] if profile.nuisance else [0, 100])
+    # Where views have long, a time that is waited for costs no time-out.
+    delta = 300 if profile.nuisance == "ahead" and interval == 100 else PARAMS.delta_ms
     return msgspec.structs.replace(
-        PARAMS, epoch_length=epoch_length, block_interval_ms_min=interval
+        PARAMS, epoch_length=epoch_length, block_interval_ms_min=interval, delta_ms=delta
     )
 
 

@@ -15,9 +15,11 @@ from consensus.timers import LOOKBACK_MS
 from .application import GENESIS_HASH, GENESIS_TIME_MS
 from .checks import check_refusals
 from .cluster import Cluster
+from .divided import Divided
 from .keys import fake_verify, make_committee
+from .nuisance import require_pace
 from .oracle import Oracle
-from .profiles import PROFILES, Profile, Shape, draw_shape
+from .profiles import PROFILES, Profile, Shape, draw_shape, light_members
 from .trouble import CLOCK_ERROR_MS, Trouble
 from .weather import Link, Storm
 
@@ -74,6 +76,11 @@ class Run:
 
     def play(self) -> Outcome:
         """Run both phases and the checks at the end."""
+        if self.profile.nuisance:
+            culprit = self._chance["faulty"].choice(light_members(self._shape))
+            return self._outcome(require_pace(self._shape, self.profile.nuisance, culprit))
+        if self.profile.divided:
+            return self._outcome(self._divide())
         cluster = self.cluster
         self._trouble.corrupt()
         if self.profile.clocks:
@@ -88,10 +95,22 @@ class Run:
         self._calm()
         cluster.check()
         self.oracle.at_end()
+        return self._outcome(cluster)
+
+    def _outcome(self, cluster: Cluster) -> Outcome:
         heights = max(len(node.app.blocks) for node in cluster.nodes)
         return Outcome(
             cluster.host.digest, heights, cluster.host.events, cluster.now_ms, self._shape.size
         )
+
+    def _divide(self) -> Cluster:
+        divided = Divided(self._shape.delays)
+        divided.divide()
+        assert divided.is_divided()
+        divided.heal()
+        divided.cluster.run_to_height(CALM_HEIGHTS, limit_ms=CALM_LIMIT_MS)
+        divided.cluster.check()
+        return divided.cluster
 
     def _go_through_trouble(self) -> None:
         if self.profile.genesis:

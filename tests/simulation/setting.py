@@ -32,6 +32,12 @@ class Setting:
         """Return who judges what this node does: nobody, if it need not be honest."""
         return self.oracle if node.index in self.honest else None
 
+    def index_of(self, peer: bytes) -> int:
+        """Return which member a peer is; peers are known by their keys, as on the wire."""
+        index = self.committee.index_of(peer)
+        assert index is not None
+        return index
+
     def where(self, app: Application) -> tuple[ev.EpochStart, ev.Head | None]:
         """Return where a node's chain stands: its epoch, and its newest block in that."""
         length = self.params.epoch_length

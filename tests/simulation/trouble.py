@@ -10,7 +10,7 @@ from chain.vote import NOTARIZE
 from .cluster import Cluster
 from .faulty import Liar, Silent, Twice
 from .node import Node
-from .profiles import Profile, Shape
+from .profiles import Profile, Shape, light_members
 from .violation import Violation
 from .weather import SORTS, Filter, Link, Storm
 
@@ -107,10 +107,7 @@ class Trouble:
     def go_on_without_one(self) -> None:
         """Let a member be dead for long: soon nobody waits for it, and the pace is what it was."""
         cluster, script = self._cluster, self._chance["script"]
-        total = sum(self._shape.powers)
-        dead = script.choice(
-            [node for node in cluster.nodes if 3 * self._shape.powers[node.index] < total]
-        )
+        dead = cluster.nodes[script.choice(light_members(self._shape))]
         cluster.run_for(script.randint(0, 3_000))
         cluster.crash(dead)
         height = max(len(node.app.blocks) for node in cluster.nodes)
@@ -119,6 +116,13 @@ class Trouble:
             delta_ms = node.core.shared.pace.delta_now_ms
             if node.alive and delta_ms > ABSENT_GROWTH_MAX * self._shape.params.delta_ms:
                 raise Violation("C6", f"node {node.index}: Δ_now is {delta_ms} ms, one is dead")
+            waited = [
+                view
+                for view, round_ in node.core.shared.rounds.items()
+                if node.alive and round_.leader == dead.index and round_.timed_out
+            ]
+            if waited:
+                raise Violation("C6", f"node {node.index} waited for the dead in views {waited}")
         cluster.restart(dead)
 
     def quarantine_stopped(self) -> None:
@@ -222,9 +226,8 @@ class Trouble:
 
     def _light_member(self) -> Node | None:
         """Return the first member with less than a third of the power; always the same one."""
-        total = sum(self._shape.powers)
-        light = [node for node in self._cluster.nodes if 3 * self._shape.powers[node.index] < total]
-        return light[0] if light else None
+        light = light_members(self._shape)
+        return self._cluster.nodes[light[0]] if light else None
 
     def _orphan(self) -> None:
         """Let a block be notarized, not finalised, not built upon, and then lost by all.

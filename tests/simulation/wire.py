@@ -31,7 +31,7 @@ class Wire:
         self._bodies = bodies
         self._weather = weather
         self._receive = receive
-        self._peers = [bytes([index]) for index in range(len(bodies))]
+        self._peers = [member.public_key for member in setting.committee]
 
     def broadcast(self, node: Node, effect: fx.Broadcast) -> None:
         """Send a message to everybody else."""
@@ -43,7 +43,7 @@ class Wire:
     def answer(self, node: Node, effect: fx.Send) -> None:
         """Send a message to a peer that was heard."""
         self._note_sent(node, effect.message)
-        self.send(node, effect.peer[0], effect.message)
+        self.send(node, self._setting.index_of(effect.peer), effect.message)
 
     def request(self, node: Node, effect: fx.Request) -> None:
         """Ask the member that the core would ask, or another one after that."""

@@ -7,18 +7,26 @@ first and two on that of the second, and every proposal extends one that half of
 
 from __future__ import annotations
 
+import msgspec
+
 from chain.vote import NOTARIZE, NULLIFY
 from consensus.messages import CertificateMessage, Message, ProposalMessage, VoteMessage
-from tests.simulation.cluster import Cluster
+
+from .application import PARAMS
+from .cluster import Cluster
+from .node import Delays
 
 FIRST, SECOND = 1, 2
+DELTA_MS = 200
+"""A network patient enough that all wait while messages are held back."""
 
 
 class Divided:
     """Four honest members; the messages of two views reach them in the order that divides them."""
 
-    def __init__(self) -> None:
-        self.cluster = Cluster([1] * 4)
+    def __init__(self, delays: Delays) -> None:
+        patient = msgspec.structs.replace(PARAMS, delta_ms=DELTA_MS)
+        self.cluster = Cluster([1] * 4, patient, delays)
         self.cluster.keep_busy()
         self.cluster.deliver = self._deliver
         shared = self.cluster.nodes[0].core.shared
@@ -36,6 +44,10 @@ class Divided:
     def heal(self) -> None:
         """Let everything arrive from now on."""
         self._healed = True
+
+    def is_divided(self) -> bool:
+        """Tell whether each side has executed one of the two blocks, and nobody both."""
+        return {view: self.executed(view) for view in (FIRST, SECOND)} == self.sides
 
     def executed(self, view: int) -> set[int]:
         """Return who has executed the block of a view."""
@@ -85,14 +97,3 @@ class Divided:
     def _all_gave_up(self, view: int) -> bool:
         rounds = [node.core.shared.rounds.get(view) for node in self.cluster.nodes]
         return all(round_ is not None and NULLIFY in round_.promised for round_ in rounds)
-
-
-def test_four_honest_members_split_two_and_two_go_on() -> None:
-    divided = Divided()
-    divided.divide()
-    assert {view: divided.executed(view) for view in (FIRST, SECOND)} == divided.sides
-
-    divided.heal()
-    divided.cluster.run_to_height(10, limit_ms=60_000)
-
-    divided.cluster.check()

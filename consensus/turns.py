@@ -1,0 +1,96 @@
+"""How the turns of each leader ended: by this a node judges whom it need not wait for (C6, C13).
+
+A member may vote and never propose, keep its block's body back, or set its time ahead of every
+clock. Each of its turns then costs a time-out, and nothing of it is provable. What shows is that
+its turns fail and those of others do not.
+"""
+
+from __future__ import annotations
+
+from chain.committee import Committee
+
+CREDIT_MAX = 6
+PRICE = 3
+"""A leader begins with a credit of six; a turn that fails costs three, a good one gives one. At
+zero it is passed over: after two in a row, or if more than one in four fail."""
+TRIAL_ROUNDS_MIN = 16
+TRIAL_ROUNDS_MAX = 64
+"""Who is passed over is waited for in one of so many rounds of turns, so that it is seen to do well
+again: in fewer, the longer it fails."""
+
+
+class Turns:
+    """How many turns in a row of each member of a committee failed here."""
+
+    __slots__ = ("_base_height", "_committee", "_credit", "_failed", "_judged")
+
+    def __init__(self, committee: Committee, base_height: int) -> None:
+        """Begin an epoch above ``base_height``; nothing is known of anybody."""
+        self._committee = committee
+        self._base_height = base_height
+        self._credit = [CREDIT_MAX] * len(committee)
+        self._failed = [0] * len(committee)
+        """By member: turns that failed in a row."""
+        self._judged = [0] * len(committee)
+        """By member: the newest view of its own that was judged."""
+
+    def next_epoch(self, committee: Committee, base_height: int) -> Turns:
+        """Return what is known at the beginning of the next epoch, of those who stay."""
+        after = Turns(committee, base_height)
+        for index, member in enumerate(committee):
+            old = self._committee.index_of(member.public_key)
+            if old is not None:
+                after._failed[index] = self._failed[old]
+                after._credit[index] = self._credit[old]
+        return after
+
+    def failed(self, leader: int, view: int) -> int:
+        """Note that a turn cost a time-out, or had to be waited for.
+
+        Returns how many did in a row by now; 0 if this turn had been judged before.
+        """
+        if view <= self._judged[leader]:
+            return 0
+        self._judged[leader] = view
+        self._failed[leader] += 1
+        self._credit[leader] = max(self._credit[leader] - PRICE, 0)
+        return self._failed[leader]
+
+    def went_well(self, leader: int, view: int) -> None:
+        """Note that a turn ended with a notarized block in time."""
+        if view > self._judged[leader]:
+            self._judged[leader] = view
+            self._failed[leader] = 0
+            self._credit[leader] = min(self._credit[leader] + 1, CREDIT_MAX)
+
+    def is_slow_for_all(self, leader: int) -> bool:
+        """Tell, in a turn of ``leader`` that fails, whether an honest leader's turns fail too.
+
+        It is so once the members whose last turns failed hold a third of the power: faulty ones
+        hold less. Then the network is slower than Δ_now, or this node is; no leader is to blame.
+        """
+        last_failed = [index for index, failed in enumerate(self._failed) if failed]
+        return self._hold_honest({leader, *last_failed})
+
+    def is_passed_over(self, leader: int, view: int) -> bool:
+        """Tell, in a view, whether its leader is one that this node does not wait for."""
+        if self._credit[leader] > 0 or self._is_trial(leader, view):
+            return False
+        passed_over = {index for index, credit in enumerate(self._credit) if not credit}
+        return not self._hold_honest(passed_over)
+
+    def _hold_honest(self, members: set[int]) -> bool:
+        """Tell whether members hold a third of the power, so that not all of them are faulty."""
+        return 3 * sum(self._committee.powers[member] for member in members) >= (
+            self._committee.total
+        )
+
+    def _is_trial(self, leader: int, view: int) -> bool:
+        """Tell whether a view is in a round in which its leader is waited for though it fails.
+
+        Rounds count from genesis on and periods are powers of two, so that nodes wait in the same
+        rounds, however short epochs are, and if they have not counted alike.
+        """
+        longest = 1 << max(self._failed[leader].bit_length() - 1, 0)
+        period = min(max(longest, TRIAL_ROUNDS_MIN), TRIAL_ROUNDS_MAX)
+        return (self._base_height + view) // len(self._committee) % period == 0
