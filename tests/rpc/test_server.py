@@ -276,6 +276,8 @@ def test_metrics_are_prometheus_text() -> None:
         assert "# TYPE colophon_height gauge" in lines
         assert "colophon_height 8.0" in lines
         assert "# TYPE colophon_blocks_total counter" in lines
+        assert 'colophon_views_given_up_total{leader="ab"} 2.0' in lines
+        assert 'colophon_views_given_up_total{leader="cd"} 1.0' in lines
         assert 'colophon_rpc_requests_total{method="chain.status",outcome="ok"} 1.0' in lines
         assert 'colophon_rpc_requests_total{method="unknown",outcome="-32601"} 1.0' in lines
 

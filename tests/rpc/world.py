@@ -26,7 +26,18 @@ from chain.record import Facets
 from chain.transaction import ENVELOPE, Attachment, Body, check_attachments, make_blob, sign_body
 from chain.types import COLO
 from chain.vote import VoteKind, vote_message
-from rpc.backend import Busy, FeeView, FinalBlock, PendingTx, Simulated, Status, TimedOut, TxState
+from rpc.backend import (
+    Busy,
+    FeeView,
+    Figure,
+    FinalBlock,
+    Labelled,
+    PendingTx,
+    Simulated,
+    Status,
+    TimedOut,
+    TxState,
+)
 from rpc.limits import Limits
 from rpc.server import RpcServer
 from state.families import MODULES, REGISTRY
