@@ -17,7 +17,17 @@ from chain.block import Block
 from chain.errors import Misuse, Rejected
 from chain.vote import Verifier
 
-from . import certifying, finalising, learning, proposing, retry, startup, views, voting
+from . import (
+    certifying,
+    finalising,
+    learning,
+    lookback,
+    proposing,
+    retry,
+    startup,
+    views,
+    voting,
+)
 from .effects import Blame, Effect
 from .events import (
     AnyEvent,
@@ -58,7 +68,7 @@ Rule = Callable[[Shared], bool]
 RULES: tuple[Rule, ...] = (
     finalising.finalise,  # C7
     certifying.certify,  # C4
-    startup.release,  # C15
+    lookback.release,  # C15
     views.enter_view,  # C1, C5
     views.follow_pace,  # C13
     proposing.propose,  # C2
@@ -171,7 +181,7 @@ class Core:
             case Timer.REQUEST:
                 retry.on_request_timer(shared)
             case Timer.LOOKBACK:
-                startup.on_lookback_timer(shared)
+                lookback.on_lookback_timer(shared)
             case Timer.PROPOSE | Timer.VERIFY:
                 pass  # The rules look at the time themselves.
 
@@ -235,19 +245,20 @@ class Core:
                 shared.changed = True
                 finalising.on_epoch_ended(shared, peer, message.proof)
             case LookbackQuestion():
-                startup.on_question(shared, peer, message)
+                lookback.on_question(shared, peer, message)
             case LookbackAnswer():
                 shared.changed = True
-                startup.on_answer(shared, peer, message)
+                lookback.on_answer(shared, peer, message)
 
     def _open_epoch(self, event: EpochOpened) -> None:
         shared = self._shared
         if event.epoch.epoch != shared.epoch + 1:
             raise Misuse(f"epoch {event.epoch.epoch} cannot follow epoch {shared.epoch}")
+        was_member = shared.me is not None
         hearing = views.hearing_after(shared, event.epoch.committee)
         turns = views.turns_after(shared, event.epoch)
         finalising.open_epoch(shared, event.epoch, None, hearing, turns)
-        startup.on_epoch_opened(shared, synced=False)
+        lookback.on_epoch_opened(shared, synced=False, was_member=was_member)
         self._replay_early()
 
     def _synced(self, event: Synced) -> None:
@@ -257,7 +268,7 @@ class Core:
         if start.epoch > shared.epoch:
             turns = views.turns_after(shared, start)
             finalising.open_epoch(shared, start, head, Hearing(start.committee), turns)
-            startup.on_epoch_opened(shared, synced=True)
+            lookback.on_epoch_opened(shared, synced=True, was_member=False)
             self._replay_early()
         elif head is not None and start.epoch == shared.epoch and shared.end_proof is None:
             finalising.move_to(shared, head)

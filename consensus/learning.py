@@ -12,12 +12,12 @@ from chain.errors import Rejected
 from chain.header import Header
 from chain.vote import FINALIZE, NOTARIZE, NULLIFY, Vote
 
-from .effects import Blame, Broadcast, ReportEvidence
+from .effects import Blame, Broadcast, ReportEvidence, Stop
 from .events import Peer
 from .journal import CertificateRecord
 from .messages import CertificateMessage
 from .round import Entry, Round
-from .shared import PROPOSALS_AHEAD, VIEWS_KEPT, Shared
+from .shared import PROPOSALS_AHEAD, VIEWS_KEPT, Mode, Shared
 from .timers import Timer
 
 
@@ -137,6 +137,7 @@ def count_vote(shared: Shared, vote: Vote, *, from_signer: bool) -> None:
     """
     round_ = shared.round(vote.view)
     certificate, evidence = round_.book.add(vote, from_signer=from_signer)
+    _require_own(shared, round_, vote)
     shared.hearing.hear(vote.signer, vote.view)
     if vote.kind == NULLIFY:
         shared.changed = True  # It may be the leader's (C6).
@@ -179,6 +180,9 @@ def learn_certificate(shared: Shared, certificate: Certificate) -> None:
         raise
     for evidence in evidence_found:
         _report(shared, round_, evidence)
+    if shared.me is not None and certificate.signers >> shared.me & 1:
+        for vote in certificate.votes():
+            _require_own(shared, round_, vote)
     if is_new:
         _announce(shared, certificate)
 
@@ -222,6 +226,28 @@ def learn_block(shared: Shared, peer: Peer, header: Header, body: Body) -> None:
         shared.emit(Blame(peer, refusal.code, refusal.message))
         return
     keep_block(shared, block)
+
+
+def _require_own(shared: Shared, round_: Round, vote: Vote) -> None:
+    """Stop if a verified vote of this key is none that this node signed (C15).
+
+    In quarantine it signs nothing, so any vote of a view that it saw begin is one.
+    """
+    if vote.signer != shared.me or shared.mode not in (Mode.ACTIVE, Mode.QUARANTINE):
+        return
+    if vote.view < max(shared.own_from, shared.floor):
+        return
+    mine = round_.promised.get(vote.kind)
+    if mine is not None and mine.block_id == vote.block_id:
+        return
+    shared.mode = Mode.STOPPED
+    shared.emit(
+        Stop(
+            f"this key signs elsewhere: a vote for view {vote.view} of epoch {vote.epoch} is none "
+            "of this node's; stop the other node that runs with this key, then start this one "
+            "with --quarantine"
+        )
+    )
 
 
 def _report(shared: Shared, round_: Round, evidence: Evidence) -> None:

@@ -92,18 +92,21 @@ class Shared:
         empty and the chain has begun. Never both; neither is a key that may be new."""
         self.journal_view = 0
         """Newest view of this epoch with a vote of mine in the journal at the start."""
-        self.lookback_heard: set[Peer] = set()
-        """Peers that answered, while nothing is known to have begun."""
-        self.lookback_peers: set[Peer] = set()
-        """Peers whose answers count."""
+        self.lookback_answered = 0
+        """Set of members that answered in this epoch."""
+        self.lookback_settled = 0
+        """Those of them that had not just started themselves."""
         self.lookback_view = 0
         """Newest view of this epoch of which a peer showed a vote of mine."""
         self.journal_votes: list[Vote] = []
         """My votes of that view."""
-        self.lookback_since_ms = 0
+        self.lookback_since_ms: int | None = None
+        """When members had answered whose power with mine is a quorum; kept from epoch to epoch."""
         self.lookback_floor = 0
         """Nothing I signed below this view matters: it was journalled or is final."""
         self.quarantine_until = 0
+        self.own_from = 0
+        """From this view of the epoch on I know every vote that this key has signed."""
         self.pool_available = False
         self.answered = Limiter(ANSWER_INTERVAL_MS)
         self.early: list[tuple[Peer, Message]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import msgspec
@@ -37,7 +38,7 @@ from consensus.messages import (
     ProposalMessage,
     VoteMessage,
 )
-from consensus.shared import Settings
+from consensus.shared import Mode, Settings
 from consensus.timers import Timer
 from tests.simulation.application import GENESIS_HASH, GENESIS_TIME_MS, PARAMS, Application
 from tests.simulation.keys import fake_sign, fake_verify, key_of, make_committee
@@ -53,6 +54,7 @@ class Driver:
         self,
         *,
         size: int = 4,
+        powers: Sequence[int] | None = None,
         me: int = 0,
         params: Params = PARAMS,
         journal: tuple[JournalRecord, ...] = (),
@@ -60,7 +62,7 @@ class Driver:
         look_back: bool = True,
         has_pool: bool = True,
     ) -> None:
-        self.committee = make_committee([1] * size)
+        self.committee = make_committee(powers or [1] * size)
         self.me = me
         self.epoch = 0
         self.now_ms = 0
@@ -82,8 +84,8 @@ class Driver:
         )
         self._handle(Started, epoch=start, head=None, journal=journal, journal_lost=journal_lost)
         if look_back:
-            for peer in (b"p", b"q"):
-                self.receive(LookbackAnswer(0, [], None, True), peer=peer)
+            for number in range(1, (size + 2) // 3 + 1):
+                self.receive(LookbackAnswer(0, [], None, True), peer=self.other(number))
 
     @property
     def shared(self) -> object:
@@ -159,7 +161,18 @@ class Driver:
         else:
             self._handle(EpochOpened, epoch=start)
 
+    def look_back(self) -> None:
+        """Have all others answer that they know of nothing, and the time of silence pass."""
+        for number in range(1, len(self.committee)):
+            self.receive(LookbackAnswer(self.epoch, [], None, True), peer=self.other(number))
+        while self.core.shared.mode is Mode.LOOKBACK:
+            self.fire(Timer.LOOKBACK)
+
     # What peers would say
+
+    def other(self, number: int) -> bytes:
+        """Return the key of another member: 1 is the one after me."""
+        return self.committee.members[(self.me + number) % len(self.committee)].public_key
 
     def leader(self, view: int) -> int:
         return self.schedule.leader(view)

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from chain.certificate import assemble_certificate
+from chain.committee import Committee, Member
 from chain.errors import Misuse, Rejected
 from chain.finality import FinalityProof
 from chain.vote import VoteKind, vote_message
@@ -20,6 +21,7 @@ from consensus.effects import (
     ReportEvidence,
     Request,
     Send,
+    Stop,
     StopCertify,
     Sync,
     VerifyBlock,
@@ -60,6 +62,10 @@ from tests.simulation.keys import fake_sign, key_of
 from .driver import PEER, Driver, of, spoil, synced
 
 NOTARIZE, NULLIFY, FINALIZE = VoteKind.NOTARIZE, VoteKind.NULLIFY, VoteKind.FINALIZE
+
+
+SHORT = msgspec.structs.replace(PARAMS, epoch_length=2)
+VOTED = VoteRecord(Driver().vote(0, NULLIFY, 1, None))
 
 
 def follower(**options: object) -> Driver:
@@ -132,9 +138,7 @@ def test_a_leader_never_proposes_twice_in_a_view() -> None:
     journal = tuple(synced(effects))
 
     again = Driver(me=probe.leader(1), journal=journal, look_back=False)
-    again.fire(Timer.LOOKBACK)
-    again.fire(Timer.LOOKBACK)
-    again.fire(Timer.LOOKBACK)
+    again.look_back()
 
     assert again.core.shared.mode is Mode.ACTIVE
     assert not of(again.effects, Build)
@@ -312,6 +316,7 @@ def test_a_time_just_ahead_is_waited_for() -> None:
 
 def test_a_full_block_far_above_what_i_know_final_waits_for_its_leaders_finalization() -> None:
     driver = follower()
+    driver.core.shared.own_from = 2**63  # My own turns are played from here, too.
     view, parent, certificate = 1, None, None
     while view < 9 or driver.leader(view) == driver.me:
         parent = driver.block(view, parent=parent, certificate=certificate)
@@ -720,6 +725,7 @@ def test_while_ranges_come_no_block_is_executed_verified_or_built() -> None:
 def syncing_far_behind(views: int) -> tuple[Driver, list[object]]:
     """Return a member whose head stands still while ``views`` blocks become final elsewhere."""
     driver = follower()
+    driver.core.shared.own_from = 2**63  # My own turns are played from here, too.
     driver.core.shared.syncing = True
     blocks: list[object] = []
     for view in range(1, views + 1):
@@ -808,9 +814,9 @@ def test_nothing_is_signed_before_enough_answered() -> None:
     driver.fire(Timer.LEADER)
     assert driver.votes_sent() == []
 
-    driver.receive(ANSWER, peer=b"p")
+    driver.receive(ANSWER, peer=driver.other(1))
     assert driver.core.shared.mode is Mode.LOOKBACK
-    driver.receive(ANSWER, peer=b"q")
+    driver.receive(ANSWER, peer=driver.other(2))
 
     assert driver.votes_sent() == [(NULLIFY, 1)]
 
@@ -818,45 +824,150 @@ def test_nothing_is_signed_before_enough_answered() -> None:
 def test_answers_of_peers_that_have_just_started_do_not_count() -> None:
     driver = follower(look_back=False)
 
-    for peer in (b"p", b"q", b"r"):
+    for peer in map(driver.other, (1, 2, 3)):
         driver.receive(LookbackAnswer(0, [], None, False), peer=peer)
 
     assert driver.core.shared.mode is Mode.LOOKBACK
 
 
-def test_silence_is_clean_with_an_intact_journal_only() -> None:
+UNSETTLED = LookbackAnswer(0, [], None, False)
+"""Of a peer that has just started itself."""
+
+
+def voted_before() -> Driver:
+    """Return a core with a vote in its journal that has asked the others."""
     driver = follower()
     journal = tuple(synced(driver.fire(Timer.LEADER)))
-    voted = Driver(me=driver.me, journal=journal, look_back=False)
-    begun = Driver(me=driver.me, journal=(BegunRecord(),), look_back=False)
-    fresh = Driver(me=driver.me, look_back=False)
+    return Driver(me=driver.me, journal=journal, look_back=False)
 
-    for each in (voted, begun, fresh):
+
+def test_silence_is_clean_with_an_intact_journal_only() -> None:
+    voted = voted_before()
+    fresh = Driver(me=voted.me, look_back=False)
+
+    for each in (voted, fresh):
+        for number in (1, 2):
+            each.receive(UNSETTLED, peer=each.other(number))
         for _ in range(3):
             each.fire(Timer.LOOKBACK)
 
-    assert voted.core.shared.mode is begun.core.shared.mode is Mode.ACTIVE
-    assert voted.now_ms == begun.now_ms == 3_000
+    assert voted.core.shared.mode is Mode.ACTIVE
+    assert voted.now_ms == 3_000
     assert fresh.core.shared.mode is Mode.LOOKBACK
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+def test_silence_counts_only_once_a_quorum_with_me_has_answered(answers: int) -> None:
+    """Who hears nobody hears nothing of its own votes either."""
+    driver = voted_before()
+    for number in range(1, answers + 1):
+        driver.receive(UNSETTLED, peer=driver.other(number))
+
+    for _ in range(20):
+        driver.fire(Timer.LOOKBACK)
+    assert driver.core.shared.mode is Mode.LOOKBACK
+
+    began_ms = driver.now_ms
+    driver.receive(UNSETTLED, peer=driver.other(2))
+    driver.receive(UNSETTLED, peer=driver.other(3))
+    while driver.core.shared.mode is Mode.LOOKBACK:
+        driver.fire(Timer.LOOKBACK)
+    assert driver.now_ms == began_ms + 3_000
+
+
+def test_answers_of_strangers_and_of_other_epochs_do_not_count() -> None:
+    driver = voted_before()
+
+    driver.receive(UNSETTLED, peer=driver.other(1))
+    driver.receive(UNSETTLED, peer=b"stranger")
+    driver.receive(LookbackAnswer(1, [], None, True), peer=driver.other(2))
+    for _ in range(20):
+        driver.fire(Timer.LOOKBACK)
+
+    assert driver.core.shared.mode is Mode.LOOKBACK
+
+
+def test_an_epoch_that_opens_is_asked_about_but_does_not_begin_the_silence_anew() -> None:
+    driver = Driver(me=0, params=SHORT, look_back=False, journal=(BegunRecord(), VOTED))
+    for number in (1, 2):
+        driver.receive(UNSETTLED, peer=driver.other(number))
+    last = driver.end_epoch()
+    for _ in range(4):
+        driver.fire(Timer.LOOKBACK) if Timer.LOOKBACK in driver.core.shared.deadlines else None
+    driver.now_ms = 3_000
+    driver.effects.clear()
+
+    driver.open_epoch(last, driver.committee)
+    assert driver.core.shared.mode is Mode.LOOKBACK
+    assert Broadcast(LookbackQuestion(1, 0, 0)) in driver.effects
+    for number in (1, 2):
+        driver.receive(LookbackAnswer(1, [], None, False), peer=driver.other(number))
+
+    assert driver.core.shared.mode is Mode.ACTIVE
+    assert driver.now_ms == 3_000
+
+
+def test_who_is_brought_into_an_epoch_by_ranges_looks_back_in_it() -> None:
+    driver = Driver(me=0, params=SHORT)
+    last = driver.end_epoch()
+    assert driver.core.shared.mode is Mode.ACTIVE
+
+    driver.open_epoch(last, driver.committee, synced=True)
+
+    assert driver.core.shared.mode is Mode.LOOKBACK
+
+
+def test_who_becomes_a_member_looks_back_and_who_stays_one_does_not() -> None:
+    newcomer = Driver(me=0, params=SHORT)
+    staying = Driver(me=0, params=SHORT)
+    others = Committee([Member(key_of(i), 1) for i in (1, 2, 3, 4)])
+    for driver, between in ((newcomer, others), (staying, newcomer.committee)):
+        all_four, last = driver.committee, driver.end_epoch()
+        driver.open_epoch(last, between)
+        assert driver.core.shared.mode is Mode.ACTIVE
+        driver.open_epoch(last, all_four)
+
+    assert newcomer.core.shared.mode is Mode.LOOKBACK
+    assert staying.core.shared.mode is Mode.ACTIVE
+
+
+def test_who_asks_in_an_older_epoch_is_told_how_it_ended() -> None:
+    driver = Driver(me=0, params=SHORT)
+    driver.open_epoch(driver.end_epoch(), driver.committee)
+
+    effects = driver.receive(LookbackQuestion(0, 1, 2), peer=driver.other(2))
+
+    assert of(effects, ProveEpochEnd) == [ProveEpochEnd(driver.other(2), 0)]
+
+
+def test_members_with_less_than_a_third_of_the_power_are_not_enough_however_many() -> None:
+    """Two of four members may be faulty if they are light."""
+    driver = Driver(powers=[5, 1, 1, 5], me=0, look_back=False)
+
+    for number in (1, 2):
+        driver.receive(ANSWER, peer=driver.other(number))
+    assert driver.core.shared.mode is Mode.LOOKBACK
+    driver.receive(ANSWER, peer=driver.other(3))
+
+    assert driver.core.shared.mode is Mode.ACTIVE
 
 
 def test_a_begun_journal_without_votes_is_intact_on_a_running_network() -> None:
     driver = follower(look_back=False, journal=(BegunRecord(),))
     finalization = driver.certificate(FINALIZE, 50, b"b" * 32)
 
-    for peer in (b"p", b"q", b"r"):
+    for peer in map(driver.other, (1, 2, 3)):
         driver.receive(LookbackAnswer(0, [], finalization, True), peer=peer)
-    for _ in range(3):
-        driver.fire(Timer.LOOKBACK)
+    driver.look_back()
 
     assert driver.core.shared.mode is Mode.ACTIVE
 
 
 def test_whoever_begins_to_sign_without_a_journal_begins_one() -> None:
     driver = follower(look_back=False)
-    driver.receive(ANSWER, peer=b"p")
+    driver.receive(ANSWER, peer=driver.other(1))
 
-    journal = tuple(synced(driver.receive(ANSWER, peer=b"q")))
+    journal = tuple(synced(driver.receive(ANSWER, peer=driver.other(2))))
 
     assert journal == (BegunRecord(),)
     assert Driver(me=driver.me, journal=journal, look_back=False).core.shared.journal_intact
@@ -883,12 +994,27 @@ def test_certificates_come_back_from_the_journal() -> None:
 
 
 def test_a_vote_above_the_journal_stops_the_start() -> None:
-    driver = follower(look_back=False)
+    driver = follower(look_back=False, journal=(BegunRecord(),))
     known = driver.vote(driver.me, FINALIZE, 7, b"b" * 32)
 
-    driver.receive(LookbackAnswer(0, [known], None, False))
+    effects = driver.receive(LookbackAnswer(0, [known], None, False), peer=driver.other(1))
 
     assert driver.core.shared.mode is Mode.STOPPED
+    (stop,) = of(effects, Stop)
+    assert "no other node runs with this key" in stop.reason
+
+
+@pytest.mark.parametrize("is_final", [False, True])
+def test_an_emptied_home_whose_votes_others_know_is_quarantined(is_final: bool) -> None:
+    driver = follower(look_back=False)
+    known = driver.vote(driver.me, FINALIZE, 7, b"b" * 32)
+    final = driver.certificate(FINALIZE, 7, b"b" * 32) if is_final else None
+
+    for number in (1, 2):
+        driver.receive(LookbackAnswer(0, [known], final, True), peer=driver.other(number))
+
+    assert driver.core.shared.mode is Mode.QUARANTINE
+    assert driver.core.shared.quarantine_until == 7 + 20
 
 
 def test_a_vote_below_what_the_journal_knows_to_be_final_does_not() -> None:
@@ -907,8 +1033,8 @@ def test_an_empty_home_on_a_running_network_is_quarantined() -> None:
     driver = follower(look_back=False)
     finalization = driver.certificate(FINALIZE, 50, b"b" * 32)
 
-    driver.receive(LookbackAnswer(0, [], finalization, True), peer=b"p")
-    driver.receive(ANSWER, peer=b"q")
+    driver.receive(LookbackAnswer(0, [], finalization, True), peer=driver.other(1))
+    driver.receive(ANSWER, peer=driver.other(2))
 
     assert driver.core.shared.mode is Mode.QUARANTINE
     driver.learn(FINALIZE, 69, b"c" * 32)
@@ -923,8 +1049,8 @@ def test_a_quarantine_counts_from_the_newest_vote_that_was_shown() -> None:
     finalization = driver.certificate(FINALIZE, 50, b"b" * 32)
     mine = driver.vote(driver.me, NULLIFY, 58, None)
 
-    driver.receive(LookbackAnswer(0, [mine], finalization, True), peer=b"p")
-    driver.receive(ANSWER, peer=b"q")
+    driver.receive(LookbackAnswer(0, [mine], finalization, True), peer=driver.other(1))
+    driver.receive(ANSWER, peer=driver.other(2))
 
     assert driver.core.shared.quarantine_until == 58 + 20
 
@@ -933,7 +1059,7 @@ def test_what_an_answer_proves_to_be_final_is_learnt() -> None:
     driver = follower(look_back=False)
     finalization = driver.certificate(FINALIZE, 50, b"b" * 32)
 
-    driver.receive(LookbackAnswer(0, [], finalization, False))
+    driver.receive(LookbackAnswer(0, [], finalization, False), peer=driver.other(1))
 
     assert driver.core.shared.finalised_view == 50
 
@@ -943,10 +1069,10 @@ def test_an_answer_that_proves_nothing_is_blamed(kind: VoteKind) -> None:
     driver = follower(look_back=False)
     forged = spoil(driver.certificate(kind, 50, b"b" * 32))
 
-    effects = driver.receive(LookbackAnswer(0, [], forged, True))
+    effects = driver.receive(LookbackAnswer(0, [], forged, True), peer=driver.other(1))
 
-    assert [blame.peer for blame in of(effects, Blame)] == [PEER]
-    assert driver.core.shared.lookback_peers == set()
+    assert [blame.peer for blame in of(effects, Blame)] == [driver.other(1)]
+    assert not driver.core.shared.lookback_answered
 
 
 def test_a_restart_does_not_end_a_quarantine() -> None:

@@ -12,7 +12,7 @@ from chain.block import Block
 from chain.committee import Committee, Member
 from chain.vote import Vote, VoteKind
 from consensus.hearing import SILENT_VIEWS, Hearing
-from consensus.messages import LookbackAnswer, VoteMessage
+from consensus.messages import VoteMessage
 from tests.simulation.application import PARAMS
 from tests.simulation.keys import key_of, make_committee
 
@@ -43,7 +43,6 @@ def pass_views(driver: Driver, last: int) -> None:
 def at_the_end() -> tuple[Driver, Block]:
     """Return a core whose epoch ended after more than ten views without the dead member."""
     driver = Driver(size=7, me=ME, params=msgspec.structs.replace(PARAMS, epoch_length=2))
-    driver.receive(LookbackAnswer(0, [], None, True), peer=b"r")
     view = SILENT_VIEWS + 2
     while driver.leader(view) != 1:  # Neither I nor the dead member lead this view or the next.
         view += 1
@@ -157,7 +156,7 @@ def test_who_was_brought_into_the_epoch_by_a_range_knows_nobody() -> None:
     driver, last = at_the_end()
 
     driver.open_epoch(last, SEVEN, synced=True)
-    driver.receive(LookbackAnswer(1, [], None, True), peer=b"r")
+    driver.look_back()
     view = first_turn(driver)
     pass_views(driver, view - 1)
     assert not gave_up(driver, view)

@@ -13,7 +13,7 @@ from chain.vote import VoteKind
 from consensus.effects import Blame
 from consensus.hearing import SILENT_VIEWS
 from consensus.journal import JournalRecord, VoteRecord
-from consensus.messages import LookbackAnswer, VoteMessage
+from consensus.messages import VoteMessage
 from consensus.shared import Mode
 from consensus.timers import Timer
 from tests.simulation.application import PARAMS
@@ -53,7 +53,6 @@ def gave_up(driver: Driver, view: int) -> bool:
 def seven() -> Driver:
     """Return a core that may sign and has entered view 1 of seven members."""
     driver = Driver(size=7, me=ME)
-    driver.receive(LookbackAnswer(0, [], None, True), peer=b"r")
     assert driver.core.shared.mode is Mode.ACTIVE
     return driver
 

@@ -20,6 +20,7 @@ from consensus.shared import Settings
 
 from .application import GENESIS_HASH, GENESIS_TIME_MS, PARAMS, Application
 from .checks import check, check_refusals
+from .faulty import TwoFaced
 from .host import Host
 from .keys import fake_sign, fake_verify, key_of, make_committee
 from .node import Delays, Node
@@ -75,7 +76,7 @@ class Cluster(Timeline):
     def make_node(self, index: int) -> Node:
         """Return a new body of a member; it is not yet one of ``bodies``."""
         sign = partial(self.sign, index)
-        node = Node(index, self._make_core(index), self.make_application(index), sign)
+        node = Node(index, self._make_core(index, Core), self.make_application(index), sign)
         node.journal, node.synced = [BegunRecord()], 1
         return node
 
@@ -83,10 +84,15 @@ class Cluster(Timeline):
         """Return the application of a new node."""
         return Application(self.setting.params, self.setting.committee)
 
-    def _make_core(self, index: int) -> Core:
+    def make_two_faced(self, node: Node, audience: frozenset[int]) -> None:
+        """Make a node one of two bodies of a member; each talks with its own audience."""
+        node.audience = audience
+        node.core = self._make_core(node.index, TwoFaced)
+
+    def _make_core(self, index: int, sort: type[Core]) -> Core:
         public_key = self.setting.committee.members[index].public_key
         settings = Settings(self.genesis_hash, self.setting.params, public_key)
-        return Core(settings, partial(self.sign, index), self.verifier)
+        return sort(settings, partial(self.sign, index), self.verifier)
 
     def sign(self, index: int, message: bytes) -> bytes:
         """Sign with the consensus key of a member."""
@@ -142,7 +148,7 @@ class Cluster(Timeline):
         node.paused_until = 0
         node.has_pool = False
         node.timers = {}
-        node.core = self._make_core(node.index)
+        node.core = self._make_core(node.index, type(node.core))
         self.start(node, journal_lost=journal_lost)
         self.host.note_pool(node)
 

@@ -15,6 +15,9 @@ import msgspec
 from chain.block import Block, Body, Proposal
 from chain.certificate import Certificate
 from chain.vote import Vote, VoteKind, vote_message
+from consensus.core import Core
+from consensus.effects import Effect
+from consensus.events import AnyEvent
 from consensus.messages import (
     BlockAnswer,
     CertificateMessage,
@@ -27,8 +30,17 @@ from consensus.messages import (
 
 from .node import Node
 
+NEVER = 2**63
 HEARD_MAX = 64
 """Messages a liar keeps, to play them again."""
+
+
+class TwoFaced(Core):
+    """The core of one of two bodies with one key: what the other one signs does not trouble it."""
+
+    def handle(self, event: AnyEvent) -> list[Effect]:
+        self.shared.own_from = NEVER
+        return super().handle(event)
 
 
 class Silent:

@@ -379,7 +379,7 @@ MUTANTS: dict[str, Mutant] = {
         "amnesia",
         (
             Edit(
-                "consensus.startup",
+                "consensus.lookback",
                 "    shared.quarantine_until = newest + shared.views_ahead\n",
                 "    shared.quarantine_until = 0\n",
             ),
@@ -423,7 +423,7 @@ MUTANTS: dict[str, Mutant] = {
         "amnesia",
         (
             Edit(
-                "consensus.startup",
+                "consensus.lookback",
                 "(shared.finalised_view > 0 or shared.start.base_height > 0)",
                 "shared.finalised_view > 0",
             ),

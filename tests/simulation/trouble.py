@@ -140,9 +140,9 @@ class Trouble:
         chance = self._chance["faulty"]
         side = frozenset(chance.sample(others, chance.randint(1, len(others))))
         twin = self._cluster.make_node(node.index)
-        node.audience = side
+        self._cluster.make_two_faced(node, side)
         both = frozenset(chance.sample(others, chance.randint(0, len(others) - 1)))
-        twin.audience = (frozenset(others) - side) | both
+        self._cluster.make_two_faced(twin, (frozenset(others) - side) | both)
         self._cluster.bodies[node.index].append(twin)
 
     def _cut(self) -> None:
