@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from chain.errors import Rejected
+from colophon.disk import Disk
 from colophon.home import (
     Home,
     make_validator,
@@ -73,7 +74,7 @@ def test_a_key_comes_back_and_is_for_its_owner_only(tmp_path):
 
 
 def journal_of(home):
-    journal = JournalFile(home.journal, segment_bytes=4_096)
+    journal = JournalFile(home.journal, Disk(), segment_bytes=4_096)
     journal.close()
     return journal.records
 
