@@ -32,10 +32,12 @@ class RecordingDisk(Disk):
         self._synced_names = dict(self._names)
         self._open: dict[int, _Inode] = {}
         self._refused: tuple[str, str, int] | None = None
+        self._allowed = 0
 
-    def refuse(self, what: str, suffix: str, number: int) -> None:
-        """From now on fail with this error of the system at ``what`` on files that end so."""
+    def refuse(self, what: str, suffix: str, number: int, *, after: int) -> None:
+        """Fail with this error of the system at ``what`` on files that end so, after so many."""
         self._refused = (what, suffix, number)
+        self._allowed = after
 
     def after_power_cut(self) -> RecordingDisk:
         """Return what is on the disk when the power comes back."""
@@ -46,7 +48,10 @@ class RecordingDisk(Disk):
         if self._refused is None:
             return
         refused, suffix, number = self._refused
-        if what == refused and path.name.endswith(suffix):
+        if what != refused or not path.name.endswith(suffix):
+            return
+        self._allowed -= 1
+        if self._allowed < 0:
             with refusals(path):
                 raise OSError(number, os.strerror(number))
 

@@ -48,6 +48,7 @@ def test_after_a_power_cut_it_goes_on() -> None:
 
 @pytest.mark.parametrize("what", ["write", "sync"])
 @pytest.mark.parametrize("suffix", [".journal", "guard"])
+@pytest.mark.parametrize("after", [0, 5])
 @pytest.mark.parametrize(
     ("number", "code"),
     [
@@ -58,14 +59,15 @@ def test_after_a_power_cut_it_goes_on() -> None:
     ],
 )
 def test_a_disk_that_says_no_ends_the_host_before_anything_leaves(
-    what: str, suffix: str, number: int, code: str
+    what: str, suffix: str, number: int, code: str, after: int
 ) -> None:
     hosted = Hosted(RecordingDisk(), members=1)
-    hosted.disk.refuse(what, suffix, number)
+    hosted.disk.refuse(what, suffix, number, after=after)
 
     with pytest.raises(DiskFault) as fault:
         play(hosted, lambda: hosted.application.machine.head.height >= HEIGHTS)
 
     assert fault.value.code == code
-    promised = {vote.kind for vote in hosted.released}
-    assert promised == ({NOTARIZE} if suffix == "guard" else set())
+    if after == 0:
+        promised = {vote.kind for vote in hosted.released}
+        assert promised == ({NOTARIZE} if suffix == "guard" else set())

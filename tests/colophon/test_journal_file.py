@@ -141,6 +141,20 @@ def test_a_new_file_says_durably_that_it_is_intact_before_anything_else_is_writt
     assert read_journal(left).records == (BegunRecord(),)
 
 
+def test_what_is_kept_of_a_torn_file_is_durable_before_anything_is_written() -> None:
+    """A crash may show bytes that were written but never synced: they must not get lost later."""
+    disk = RecordingDisk()
+    journal = JournalFile(PLACE, disk, segment_bytes=SEGMENT_BYTES)
+    journal.append([vote(1)])
+    data, _ = journal.take()
+    disk.write(disk.open(disk.files(PLACE, ".journal")[0]), data + b"torn", 0)
+
+    found = JournalFile(PLACE, disk, segment_bytes=SEGMENT_BYTES).records
+
+    left = JournalFile(PLACE, disk.after_power_cut(), segment_bytes=SEGMENT_BYTES).records
+    assert found == left == (vote(1),)
+
+
 def test_a_closed_file_stays_while_a_promise_in_it_binds() -> None:
     disk = RecordingDisk()
     journal = JournalFile(PLACE, disk, segment_bytes=SEGMENT_BYTES)

@@ -299,6 +299,25 @@ def test_block_times_are_judged_against_my_clock(offset_ms: int, outcome: str) -
     assert found == outcome
 
 
+def test_a_clock_that_lags_behind_what_is_final_waits_for_the_block_above_it() -> None:
+    driver = follower()
+    parent = driver.block(1)
+    driver.receive(driver.proposal(parent))
+    driver.verified(parent)
+    certificate = driver.certificate(NOTARIZE, 1, parent.id)
+    driver.receive(CertificateMessage(certificate))
+    driver.certified(parent)
+    driver.wall_lag_ms = 3_600_000
+    block = driver.block(2, parent=parent, certificate=certificate)
+
+    effects = driver.receive(driver.proposal(block))
+
+    assert (NULLIFY, 2) not in driver.votes_sent()
+    assert not of(effects, VerifyBlock)
+    deadline_ms = driver.core.shared.deadlines[Timer.VERIFY]
+    assert deadline_ms == block.header.time_ms - GENESIS_TIME_MS + 3_600_000 - PARAMS.precision_ms
+
+
 def test_a_time_just_ahead_is_waited_for() -> None:
     driver = follower()
     block = driver.block(1, time_ms=GENESIS_TIME_MS + 550)
@@ -1021,6 +1040,20 @@ def test_a_proof_of_another_height_ends_no_epoch() -> None:
     effects = driver.receive(EpochEnded(proof))
 
     assert [blame.code for blame in of(effects, Blame)] == ["consensus/NotTheEnd"]
+    assert driver.core.shared.end_proof is None
+
+
+def test_an_epoch_does_not_end_by_headers_that_lead_nowhere() -> None:
+    """The finalization is good; what is said to lie below it is not what it names."""
+    driver = follower()
+    driver.core.shared.last_height = 1
+    forged, final = driver.block(1, salt=7), driver.block(2)
+    proof = FinalityProof(driver.certificate(FINALIZE, 2, final.id), [final.header, forged.header])
+
+    effects = driver.receive(EpochEnded(proof))
+
+    assert [blame.code for blame in of(effects, Blame)] == ["finality/BrokenChain"]
+    assert driver.core.shared.finalization is None
     assert driver.core.shared.end_proof is None
 
 
