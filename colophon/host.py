@@ -17,7 +17,6 @@ from typing import Any, Protocol, TypeVar
 
 from chain.application import CertifyFault, Job
 from chain.block import Block
-from chain.certificate import Evidence
 from chain.errors import Rejected
 from consensus import effects as fx
 from consensus import events as ev
@@ -31,6 +30,7 @@ from .clock import Clock
 from .gate import Gate
 from .guard_file import GuardFile
 from .journal_file import JournalFile
+from .reports import Reports
 from .steps import run_steps
 
 log = logging.getLogger("colophon.consensus")
@@ -103,7 +103,8 @@ class Host:
         self.core = core
         self.stop_reason = ""
         """Why consensus ended by itself; empty while it runs."""
-        self.evidence: list[Evidence] = []
+        self.reports = Reports(clock)
+        application.listeners.append(lambda *_: self.reports.block_final())
         self._application = application
         self._journal = journal
         self._guard = guard
@@ -217,8 +218,9 @@ class Host:
                 log.error("transaction_set_aside tx=%s", effect.tx_id.hex())
                 self._application.pool.mempool.set_aside(effect.tx_id)
             case fx.ReportEvidence():
-                log.error("equivocation_seen fault=%s", effect.evidence.fault)
-                self.evidence.append(effect.evidence)
+                self.reports.equivocation(effect)
+            case fx.ProposalRefused():
+                self.reports.proposal_refused(effect)
             case fx.Forget():
                 self._journal.forget(effect.epoch, effect.view)
             case fx.Stop():
@@ -327,7 +329,6 @@ class Host:
         try:
             await self._drive(self._application.verify(effect.block, effect.attachments), block_id)
         except Rejected as error:
-            log.warning("block_refused id=%s reason=%s", block_id.hex(), error)
             refusal = error
         except _Discarded:
             return

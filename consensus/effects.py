@@ -127,6 +127,15 @@ class ReportEvidence(msgspec.Struct, frozen=True):
     evidence: Evidence
 
 
+class ProposalRefused(msgspec.Struct, frozen=True):
+    """A leader's proposal can never be voted for here (C3); the operator should know."""
+
+    leader: int
+    view: int
+    code: str
+    message: str
+
+
 class Blame(msgspec.Struct, frozen=True):
     """A peer sent what no honest node sends; ``code`` says what."""
 
@@ -179,6 +188,7 @@ Effect = (
     | Finalize
     | SetAside
     | ReportEvidence
+    | ProposalRefused
     | Blame
     | Sync
     | ProveEpochEnd

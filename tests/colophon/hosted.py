@@ -106,7 +106,7 @@ def _keys(members: int) -> list[SigningKey]:
 
 
 @cache
-def _genesis(members: int) -> Genesis:
+def genesis_of(members: int) -> Genesis:
     return new_genesis("hosted", START_MS, _keys(members), [], local_params(dev=False))
 
 
@@ -118,7 +118,7 @@ class Hosted:
         self.released: list[Vote] = []
         """Votes of mine that left, each found on the disk as it left."""
         keys = _keys(members)
-        machine = StateMachine(store or MemoryStore(), _genesis(members), REGISTRY)
+        machine = StateMachine(store or MemoryStore(), genesis_of(members), REGISTRY)
         self.clock = _Clock()
         self.application = application_above(machine, self.clock)
         if not disk.files(JOURNAL, ".journal"):

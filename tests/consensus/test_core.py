@@ -16,6 +16,7 @@ from consensus.effects import (
     Certify,
     Finalize,
     Persist,
+    ProposalRefused,
     ProveEpochEnd,
     ReportEvidence,
     Request,
@@ -297,6 +298,38 @@ def test_block_times_are_judged_against_my_clock(offset_ms: int, outcome: str) -
     verifies, nullifies = bool(of(effects, VerifyBlock)), (NULLIFY, 1) in driver.votes_sent()
     found = "verify" if verifies else "nullify" if nullifies else "wait"
     assert found == outcome
+
+
+@pytest.mark.parametrize(
+    ("offset_ms", "words"),
+    [(3_600_000, "3600000 ms ahead of this"), (-3_600_000, "3600000 ms behind this")],
+)
+def test_a_refused_proposal_is_reported_once_with_its_leader_and_why(
+    offset_ms: int, words: str
+) -> None:
+    driver = follower()
+    driver.now_ms = 4_000_000
+    block = driver.block(1, time_ms=GENESIS_TIME_MS + driver.now_ms + offset_ms)
+
+    driver.receive(driver.proposal(block))
+    driver.receive(driver.proposal(block))
+    driver.fire(Timer.ADVANCE)
+
+    (report,) = of(driver.effects, ProposalRefused)
+    assert (report.leader, report.view, report.code) == (driver.leader(1), 1, "block/Time")
+    assert f"the block's time lies {words} machine's clock" in report.message
+
+
+def test_a_proposal_that_the_application_refuses_is_reported() -> None:
+    driver = follower()
+    block = driver.block(1)
+    driver.receive(driver.proposal(block))
+
+    refusal = Rejected("block/Root", "another root")
+    driver._handle(BlockVerified, block_id=block.id, refusal=refusal)
+
+    (report,) = of(driver.effects, ProposalRefused)
+    assert report == ProposalRefused(driver.leader(1), 1, "block/Root", "another root")
 
 
 def test_a_clock_that_lags_behind_what_is_final_waits_for_the_block_above_it() -> None:
