@@ -13,9 +13,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from chain.application import Placement, finish
+from chain.block import Proposal
+from chain.committee import EPOCH_ZERO_ID, LeaderSchedule, leader_seed
 from chain.crypto import SigningKey, verify_signature
 from chain.genesis import Genesis
-from chain.vote import FINALIZE, NOTARIZE, Vote
+from chain.header import KIND_BLOCK
+from chain.vote import FINALIZE, NOTARIZE, Vote, vote_message
 from colophon.clock import Clock
 from colophon.gate import Gate
 from colophon.guard_file import GuardFile
@@ -41,6 +47,8 @@ GUARD = JOURNAL / "guard"
 START_MS = 1_700_000_000_000
 SEGMENT_BYTES = 2_000
 """A few views."""
+PATIENCE_S = 600
+"""Of virtual time; only ever reached by a test that fails."""
 SLOW_TURNS = 5
 """Turns of the loop that a job in a thread takes."""
 
@@ -107,7 +115,8 @@ def _keys(members: int) -> list[SigningKey]:
 
 @cache
 def genesis_of(members: int) -> Genesis:
-    return new_genesis("hosted", START_MS, _keys(members), [], local_params(dev=False))
+    made = new_genesis("hosted", START_MS, _keys(members), [], local_params(dev=False))
+    return msgspec.structs.replace(made, nonce=bytes(len(made.nonce)))
 
 
 class Hosted:
@@ -119,6 +128,9 @@ class Hosted:
         """Votes of mine that left, each found on the disk as it left."""
         keys = _keys(members)
         machine = StateMachine(store or MemoryStore(), genesis_of(members), REGISTRY)
+        self._keys_by_id = {key.public_key: key for key in keys}
+        seed = leader_seed(machine.genesis_hash, 0, EPOCH_ZERO_ID)
+        self._schedule = LeaderSchedule(machine.committee, seed)
         self.clock = _Clock()
         self.application = application_above(machine, self.clock)
         if not disk.files(JOURNAL, ".journal"):
@@ -139,7 +151,9 @@ class Hosted:
         self.host.begin(start, head, journal_lost=False)
         running = asyncio.create_task(self.host.run())
         waiting = asyncio.create_task(self._enough.wait())
-        await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(
+            [running, waiting], timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED
+        )
         waiting.cancel()
         running.cancel()
         (ended, _) = await asyncio.gather(running, waiting, return_exceptions=True)
@@ -147,6 +161,21 @@ class Hosted:
             ended = ended.exceptions[0]
         if isinstance(ended, Exception):
             raise ended
+        assert done, "it never came true"
+
+    def proposal_of_leader(self, view: int, time_ms: int) -> ProposalMessage:
+        """Return what the leader of a view of the first epoch, another member, could propose."""
+        machine = self.application.machine
+        leader = self._schedule.leader(view)
+        placement = Placement(
+            epoch=0, view=view, height=1, kind=KIND_BLOCK, parent_view=0,
+            parent_id=machine.genesis_hash, parent_certificate=None, time_ms=time_ms,
+            proposer_index=leader,
+        )  # fmt: skip
+        block = finish(self.application.build(placement, empty=True)).block
+        message = vote_message(NOTARIZE, machine.genesis_hash, 0, view, block.id)
+        key = self._keys_by_id[machine.committee.members[leader].public_key]
+        return ProposalMessage(Proposal(block.header, block.body, [], key.sign(message), []))
 
     # --- what a power cut leaves ----------------------------------------------------------------
 
@@ -196,6 +225,8 @@ class Hosted:
             self._release(message.proposal.vote(message.proposal.header.id()))
 
     def _release(self, vote: Vote) -> None:
+        if vote.signer != self.host.core.shared.me:
+            return  # a leader's proposal, passed on
         self._require_kept(vote)
         if vote not in self.released:
             self.released.append(vote)

@@ -174,6 +174,18 @@ PLANTED: dict[str, Planted] = {
         "    verify_finality(proof, shared.committee, shared.genesis_hash, shared.verifier)\n",
         "",
     ),
+    "refused-proposals-are-not-told": _planted(
+        "tests/colophon/test_health.py",
+        "colophon.host",
+        "                self.reports.proposal_refused(effect)\n",
+        "                pass\n",
+    ),
+    "refusals-outlive-blocks": _planted(
+        "tests/colophon/test_health.py",
+        "colophon.host",
+        "        application.listeners.append(lambda *_: self.reports.block_final())\n",
+        "",
+    ),
     "a-hello-of-any-version": _planted(
         "tests/p2p/test_identity.py",
         "p2p.identity",

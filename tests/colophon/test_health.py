@@ -5,6 +5,7 @@ The application and the host are real and do not run; time passes when the test 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 
@@ -21,7 +22,8 @@ from state.machine import StateMachine
 from tests.state.memory_store import MemoryStore
 
 from .applications import application_above
-from .hosted import START_MS, genesis_of
+from .hosted import START_MS, Hosted, VirtualLoop, genesis_of
+from .recording_disk import RecordingDisk
 
 HEARTBEAT_MS = 2_000
 
@@ -162,6 +164,28 @@ def test_a_refused_proposal_is_logged_once_a_minute_for_leader_and_code(
     world.clock.time_ms += 60_000
     world.reports.proposal_refused(refusal(2, view=100))
     assert len(lines(caplog)) == 4
+
+
+def test_what_the_core_refuses_is_logged_and_kept_until_a_block_is_final(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING, "colophon.consensus")
+
+    async def deliver_a_proposal_an_hour_ahead() -> None:
+        hosted.host.deliver(b"peer", hosted.proposal_of_leader(1, START_MS + 3_600_000))
+        await hosted.run_until(lambda: bool(hosted.host.reports.refused))
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        hosted = Hosted(RecordingDisk(), members=4)
+        runner.run(deliver_a_proposal_an_hour_ahead())
+
+    (line,) = lines(caplog)
+    (leader,) = hosted.host.reports.refused
+    assert leader != 0
+    assert line.startswith(f"proposal_refused leader={leader} view=1 code=block/Time reason=")
+    for listener in hosted.application.listeners:
+        listener(None, [], None)  # type: ignore[arg-type]
+    assert not hosted.host.reports.refused
 
 
 def test_a_member_that_signs_twice_in_every_view_does_not_fill_the_log(
