@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import Any
 
 from chain.crypto import SEED_BYTES, SigningKey
-from chain.errors import Rejected
+from chain.errors import DiskFault, Rejected
 from chain.genesis import Genesis, check_genesis
 from chain.json_form import record_from_json, record_to_json
-from state.disk_fault import refusals
+from state.disk_fault import BLAMED, disk_fault, refusals
 
 from .disk import Disk
 from .journal_file import begin_journal
@@ -96,7 +96,7 @@ class Home:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the home; ``home/InUse`` if another process does."""
-        self._make_root()
+        self.make_root()
         path = self.root / "LOCK"
         with refusals(path):
             file = open(path, "a+", encoding="ascii")  # noqa: SIM115 - closed below
@@ -108,13 +108,15 @@ class Home:
                 )
             yield
 
-    def _make_root(self) -> None:
+    def make_root(self) -> None:
+        """Make the directory, unless it is there; raises ``home/NotWritable`` or ``DiskFault``."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise Rejected(
-                "home/NotWritable", f"cannot use {self.root}: {os.strerror(error.errno or 0)}"
-            ) from None
+            words = os.strerror(error.errno or 0)
+            if error.errno in BLAMED:
+                raise disk_fault(self.root, error.errno, words) from error
+            raise Rejected("home/NotWritable", f"cannot use {self.root}: {words}") from None
         if not os.access(self.root, os.W_OK | os.X_OK):
             raise Rejected("home/NotWritable", f"{self.root} is not writable")
 
@@ -157,16 +159,23 @@ def read_genesis(path: Path) -> Genesis:
 
 
 def write_key(path: Path, key: SigningKey) -> None:
-    """Write a consensus key, readable by its owner only; never over an existing one."""
+    """Write a consensus key, readable by its owner only; never over an existing one.
+
+    Where the disk refuses, nothing is left that the next attempt would take for a key.
+    """
     form = {"public_key": "0x" + key.public_key.hex(), "seed": "0x" + key.seed.hex()}
     try:
         with refusals(path):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise Rejected("home/KeyExists", f"{path} exists; a key is never overwritten") from None
-    with refusals(path), os.fdopen(descriptor, "w", encoding="ascii") as file:
-        json.dump(form, file, indent=2)
-        file.write("\n")
+    try:
+        with refusals(path), os.fdopen(descriptor, "w", encoding="ascii") as file:
+            json.dump(form, file, indent=2)
+            file.write("\n")
+    except DiskFault:
+        Disk().remove(path)
+        raise
 
 
 def make_validator(home: Home, key: SigningKey) -> None:
@@ -180,8 +189,15 @@ def make_validator(home: Home, key: SigningKey) -> None:
             "home/JournalExists",
             f"{home.journal} holds what another key signed; move it away, then make the key",
         )
+    disk = Disk()
     write_key(home.validator_key, key)
-    begin_journal(home.journal, Disk())
+    try:
+        begin_journal(home.journal, disk)
+    except DiskFault:
+        # A key without a journal could never vote (C15); nobody has used this one.
+        for path in (*disk.files(home.journal, ""), home.validator_key):
+            disk.remove(path)
+        raise
 
 
 def read_key(path: Path) -> SigningKey:

@@ -13,6 +13,9 @@ from chain.errors import DiskFault
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors that room helps against."""
 
+BLAMED = (*FULL, errno.EROFS, errno.EIO)
+"""Errors that are the disk's, whatever was tried; others may come from owner, mode or name."""
+
 
 def disk_fault(path: Path, number: int | None, words: str) -> DiskFault:
     """Return what to raise where the disk refused something about ``path``."""
@@ -44,5 +47,4 @@ def refusals(path: Path) -> Iterator[None]:
 
 def number_in(words: str) -> int | None:
     """Return the number of the system's error that a sentence of LevelDB names, if it names one."""
-    known = (*FULL, errno.EROFS, errno.EIO)
-    return next((number for number in known if os.strerror(number) in words), None)
+    return next((number for number in BLAMED if os.strerror(number) in words), None)

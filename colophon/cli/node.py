@@ -28,11 +28,9 @@ def command() -> None:
 def init(session: Session, genesis_file: Path | None) -> None:
     """Make a home: a consensus key and, if given, the genesis."""
     from colophon.home import Home, make_validator, new_key, read_genesis, write_genesis
-    from state.disk_fault import refusals
 
     home = Home(session.home_path)
-    with refusals(home.root):
-        home.root.mkdir(parents=True, exist_ok=True)
+    home.make_root()
     genesis = None if genesis_file is None else read_genesis(genesis_file)
     key = new_key()
     make_validator(home, key)
