@@ -10,7 +10,8 @@ from .host import Host
 from .network.router import Router
 
 SILENT_HEARTBEATS = 2
-"""An idle chain has a block every heartbeat; one that has none for two stands still."""
+"""An idle chain has a block every heartbeat; one that has none for two stands still, unless the
+turns of leaders that are not there came in a row: each takes about one."""
 
 
 class Health:
@@ -46,14 +47,14 @@ class Health:
         since_ms = self._began_ms if self._final_ms is None else self._final_ms
         return self._clock.now_ms() - since_ms
 
-    @property
-    def _is_silent(self) -> bool:
+    def _is_silent(self, absent: int) -> bool:
+        """Tell whether no block came for too long, where so many leaders are not there."""
         heartbeat_ms = self._application.machine.params.heartbeat_ms
-        return self._silent_ms > SILENT_HEARTBEATS * heartbeat_ms
+        return self._silent_ms > (SILENT_HEARTBEATS + absent) * heartbeat_ms
 
     def _why_alone(self) -> str:
         """Too few are connected; while blocks do become final, others pass on what they say."""
-        if self._final_ms is not None and not self._is_silent:
+        if self._final_ms is not None and not self._is_silent(absent=0):
             return ""
         committee = self._application.machine.committee
         connected = self._router.connected_power
@@ -72,7 +73,8 @@ class Health:
         return f"the newest block lies {ahead_ms} ms ahead of this machine's clock: waiting"
 
     def _why_silent(self) -> str:
-        if not self._is_silent or may_travel(self._application.machine):
+        is_silent = self._is_silent(self._router.absent)
+        if not is_silent or may_travel(self._application.machine):
             return ""
         reason = f"no block for {self._silent_ms // 1000} s"
         refused = [

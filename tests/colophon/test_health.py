@@ -49,6 +49,7 @@ class World:
         self.reports = Reports(self.clock)
         self.stop_reason = ""
         self.connected_power = 4
+        self.absent = 0
         self.target = 0
         self.health = Health(self.application, self, self, self.clock)  # type: ignore[arg-type]
 
@@ -84,6 +85,17 @@ def test_a_chain_that_has_stood_for_two_heartbeats_is_not_healthy(world: World) 
     assert world.health.reason() == "no block for 4 s"
 
 
+def test_turns_of_leaders_that_are_not_there_are_waited_for(world: World) -> None:
+    world.connected_power, world.absent = 3, 1
+    world.block()
+    world.clock.time_ms = 3 * HEARTBEAT_MS
+    assert world.health.reason() == ""
+
+    world.clock.time_ms += 1
+
+    assert world.health.reason() == "no block for 6 s"
+
+
 def test_a_chain_that_never_began_is_not_healthy_either(world: World) -> None:
     world.clock.time_ms = 2 * HEARTBEAT_MS + 1
 
@@ -117,7 +129,7 @@ def test_a_chain_that_stands_over_refused_proposals_names_leaders_and_reasons(
 
 def test_a_minority_that_was_cut_off_says_so_within_two_heartbeats(world: World) -> None:
     world.block()
-    world.connected_power = 2
+    world.connected_power, world.absent = 2, 2
     world.clock.time_ms = 2 * HEARTBEAT_MS + 1
 
     assert world.health.reason().startswith("validators with 2 of 4 votes are connected")
