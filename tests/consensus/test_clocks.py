@@ -59,6 +59,19 @@ def test_clocks_that_are_set_ahead_again_let_the_chain_go_on_at_once() -> None:
     cluster.check()
 
 
+def test_clocks_that_are_slewed_back_never_hold_the_chain_up() -> None:
+    cluster = cluster_an_hour_ahead()
+    step_ms = PARAMS.precision_ms // 2
+    for steps in range(1, 101):
+        set_clocks_ahead(cluster, HOUR_MS - steps * step_ms)
+        cluster.run_to_height(height_of(cluster) + 1, limit_ms=PARAMS.precision_ms)
+        cluster.run_for(2 * step_ms)
+
+    last_ms = cluster.nodes[0].app.blocks[-1].header.time_ms - GENESIS_TIME_MS
+    assert last_ms <= cluster.now_ms + HOUR_MS - 99 * step_ms, "block times came back, too"
+    cluster.check()
+
+
 def test_two_of_four_clocks_an_hour_wrong_hold_the_chain_up_until_they_are_right() -> None:
     cluster = Cluster([1] * 4, msgspec.structs.replace(PARAMS, delta_ms=500))
     cluster.keep_busy()
