@@ -32,6 +32,9 @@ def _planted(tests: str, module: str, old: str, new: str) -> Planted:
 
 
 _WRITE = "            await loop.run_in_executor(self._disk, self._journal.write, data)\n"
+_TAKE = """            waiting, self._waiting = self._waiting, []
+            data, last_seq = self._journal.take()
+"""
 _NOTE = """            if self._guard.note(record for item in waiting for record in item.records):
                 await loop.run_in_executor(self._disk, self._guard.write)
 """
@@ -49,6 +52,20 @@ PLANTED: dict[str, Planted] = {
     ),
     "the-journal-is-not-waited-for": _planted(
         DURABILITY, "colophon.host", _WRITE, _WRITE.replace("await ", "")
+    ),
+    "what-came-meanwhile-does-not-wait": _planted(
+        DURABILITY,
+        "colophon.host",
+        _TAKE + _WRITE,
+        "            data, last_seq = self._journal.take()\n"
+        + _WRITE
+        + "            waiting, self._waiting = self._waiting, []\n",
+    ),
+    "the-guard-knows-only-the-first-that-waited": _planted(
+        DURABILITY, "colophon.host", _NOTE, _NOTE.replace("in waiting", "in waiting[:1]")
+    ),
+    "the-guard-knows-only-the-last-that-waited": _planted(
+        DURABILITY, "colophon.host", _NOTE, _NOTE.replace("in waiting", "in waiting[-1:]")
     ),
     "effects-before-the-guard": _planted(
         DURABILITY, "colophon.host", _NOTE + _LEAVE, _LEAVE + _NOTE
