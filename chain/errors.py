@@ -6,7 +6,8 @@
     ├── Misuse            a caller of ours broke a contract: a bug, never caused by input
     ├── Rejected          input from a user, a client or a block is refused: expected, coded
     ├── PeerFault         a peer sent what no honest node sends: provable, may be banned
-    └── Corruption        our own disk or state contradicts itself: the node stops, keeps its data
+    ├── Corruption        our own disk or state contradicts itself: the node stops, keeps its data
+    └── DiskFault         our own disk refused to read or write: the node stops, keeps its data
 
 ``Rejected`` is the only one that reaches users. Its ``code`` (``family/Reason``) is permanent;
 its message says what was found and what was expected; ``details`` carries the values.
@@ -50,3 +51,16 @@ class PeerFault(ColophonError):
 
 class Corruption(ColophonError):
     """Local data contradicts itself; the node must stop and leave the data as it is."""
+
+
+class DiskFault(ColophonError):
+    """The disk said no; the node must stop, for nothing is ever tried again on it.
+
+    ``code`` is ``home/DiskFull`` or ``home/DiskRefused``. It is no ``Rejected``: a block must not
+    be refused because a disk is full.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message

@@ -37,7 +37,8 @@ from state.registry import Transaction
 
 from .admission import Admission, Hope
 from .application import NodeApplication
-from .clock import Clock
+from .clock import Clock, may_travel
+from .health import Health
 from .host import Host
 from .network.router import Router
 from .signatures import BatchVerifier, items_of
@@ -79,6 +80,7 @@ class NodeBackend:
         self._admission = Admission(application.machine, application.pool)
         self._verifier = verifier
         self._clock = clock
+        self._health = Health(application, host, router, clock)
         self._wallet = None
         if faucet is not None and application.machine.params.dev:
             self._wallet = Wallet(faucet, application.machine.genesis_hash)
@@ -97,7 +99,7 @@ class NodeBackend:
     def status(self) -> Status:
         """Return what the node says of itself."""
         machine, core = self._application.machine, self._host.core.shared
-        reason = self._reason()
+        reason = self._health.reason()
         return Status(
             name=self._name,
             chain_id=machine.genesis.chain_id,
@@ -117,29 +119,6 @@ class NodeBackend:
             reason=reason,
             dev=machine.params.dev,
         )
-
-    def _reason(self) -> str:
-        """Return why the node is not healthy, in one sentence."""
-        if self._host.stop_reason:
-            return self._host.stop_reason
-        machine = self._application.machine
-        params, head, committee = machine.params, machine.head, machine.committee
-        target = self._router.catching_up.target
-        if target:
-            return f"catching up: height {head.height} of at least {target}"
-        connected = self._router.connected_power
-        if not committee.is_quorum(connected):
-            return (
-                f"validators with {connected} of {committee.total} votes are connected, "
-                "more than two thirds are needed: no block can become final"
-            )
-        ahead_ms = head.time_ms - self._clock.wall_ms()
-        if ahead_ms > params.precision_ms:
-            return f"the newest block lies {ahead_ms} ms ahead of this machine's clock: waiting"
-        silent_ms = self._clock.wall_ms() - head.time_ms
-        if head.height and silent_ms > 10 * params.heartbeat_ms and not self._may_travel():
-            return f"no block for {silent_ms // 1000} s"
-        return ""
 
     def counters(self) -> dict[str, Figure]:
         """Return figures for ``/metrics``."""
@@ -161,7 +140,7 @@ class NodeBackend:
             "peer_bytes_sent_total": self._router.net.counters.bytes_sent,
             "peer_transactions_overflowed_total": self._router.relay.intake.overflowed,
             "bans_total": self._router.net.counters.bans,
-            "views_given_up_total": Labelled("leader", self._host.turns_failed),
+            "views_given_up_total": Labelled("leader", self._host.reports.turns_failed),
         }
 
     def listen(self, listener: Listener) -> Callable[[], None]:
@@ -383,8 +362,8 @@ class NodeBackend:
 
     def _may_travel(self) -> bool:
         """Tell whether the clock may be moved: this node alone decides what time blocks have."""
-        machine, me = self._application.machine, self._host.core.shared.me
-        return machine.params.dev and me is not None and len(machine.committee) == 1
+        me = self._host.core.shared.me
+        return me is not None and may_travel(self._application.machine)
 
     def advance(self, duration_ms: int) -> int:
         """Move the development clock on; refuses with ``dev/SharedClock`` if others have theirs."""

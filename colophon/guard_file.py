@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from chain.errors import Corruption
 from consensus.guard import GUARD_BYTES, GuardEntry, encode_slot, next_entry, read_guard
 from consensus.journal import JournalRecord, QuarantineRecord
+
+from .disk import Disk
 
 
 class GuardFile:
     """The open guard of one validator; one owner."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or make the file; raises ``Corruption`` if both slots are damaged."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = not path.exists()
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        if fresh:
-            os.pwrite(self._file, bytes(GUARD_BYTES), 0)
-            os.fsync(self._file)
-        self.entry: GuardEntry | None = read_guard(path.read_bytes())
+    def __init__(self, path: Path, disk: Disk, *, quarantine: bool) -> None:
+        """Open or make the file.
+
+        Raises ``Corruption`` if it is damaged; with ``quarantine`` a damaged one remembers
+        nothing, and is whole again with the first write.
+        """
+        disk.make_directory(path.parent)
+        self._disk = disk
+        data = disk.read(path)
+        self._file = disk.open(path)
+        self._is_damaged = False
+        if len(data) < GUARD_BYTES and not any(data):  # new, or a crash came while it was made
+            data = bytes(GUARD_BYTES)
+            disk.write(self._file, data, 0)
+            disk.sync(self._file)
+            disk.sync_directory(path.parent)
+        self.entry: GuardEntry | None = None
         """The newest promise it remembers."""
+        try:
+            self.entry = read_guard(data)
+        except Corruption:
+            if not quarantine:
+                raise
+            self._is_damaged = True
 
     def note(self, records: Iterable[JournalRecord]) -> bool:
         """Take in records that were synced; tells whether ``write`` is due.
@@ -41,10 +57,15 @@ class GuardFile:
 
     def write(self) -> None:
         """Write the newest entry durably, or zeros. May run in a thread: it stays in C."""
-        offset, data = (0, bytes(GUARD_BYTES)) if self.entry is None else encode_slot(self.entry)
-        os.pwrite(self._file, data, offset)
-        os.fdatasync(self._file)
+        if self.entry is None or self._is_damaged:
+            self._disk.write(self._file, bytes(GUARD_BYTES), 0)
+            self._disk.cut(self._file, GUARD_BYTES)
+            self._is_damaged = False
+        if self.entry is not None:
+            offset, data = encode_slot(self.entry)
+            self._disk.write(self._file, data, offset)
+        self._disk.sync(self._file)
 
     def close(self) -> None:
         """Release the file."""
-        os.close(self._file)
+        self._disk.close(self._file)

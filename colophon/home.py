@@ -29,10 +29,12 @@ from pathlib import Path
 from typing import Any
 
 from chain.crypto import SEED_BYTES, SigningKey
-from chain.errors import Rejected
+from chain.errors import DiskFault, Rejected
 from chain.genesis import Genesis, check_genesis
 from chain.json_form import record_from_json, record_to_json
+from state.disk_fault import BLAMED, disk_fault, refusals
 
+from .disk import Disk
 from .journal_file import begin_journal
 
 LOCK_ATTEMPTS = 10
@@ -94,8 +96,11 @@ class Home:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the home; ``home/InUse`` if another process does."""
-        self._make_root()
-        with open(self.root / "LOCK", "a+", encoding="ascii") as file:
+        self.make_root()
+        path = self.root / "LOCK"
+        with refusals(path):
+            file = open(path, "a+", encoding="ascii")  # noqa: SIM115 - closed below
+        with file:
             if not _take(file.fileno()):
                 raise Rejected(
                     "home/InUse",
@@ -103,13 +108,15 @@ class Home:
                 )
             yield
 
-    def _make_root(self) -> None:
+    def make_root(self) -> None:
+        """Make the directory, unless it is there; raises ``home/NotWritable`` or ``DiskFault``."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise Rejected(
-                "home/NotWritable", f"cannot use {self.root}: {os.strerror(error.errno or 0)}"
-            ) from None
+            words = os.strerror(error.errno or 0)
+            if error.errno in BLAMED:
+                raise disk_fault(self.root, error.errno, words) from error
+            raise Rejected("home/NotWritable", f"cannot use {self.root}: {words}") from None
         if not os.access(self.root, os.W_OK | os.X_OK):
             raise Rejected("home/NotWritable", f"{self.root} is not writable")
 
@@ -127,13 +134,15 @@ def _take(descriptor: int) -> bool:
 
 def write_genesis(path: Path, genesis: Genesis) -> None:
     """Write a genesis document as readable JSON."""
-    path.write_text(json.dumps(record_to_json(genesis), indent=2) + "\n", encoding="utf-8")
+    with refusals(path):
+        path.write_text(json.dumps(record_to_json(genesis), indent=2) + "\n", encoding="utf-8")
 
 
 def read_genesis(path: Path) -> Genesis:
     """Read and check a genesis document; raises ``Rejected`` naming the file."""
     try:
-        form = json.loads(path.read_text(encoding="utf-8"))
+        with refusals(path):
+            form = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Rejected(
             "home/NoGenesis",
@@ -150,15 +159,23 @@ def read_genesis(path: Path) -> Genesis:
 
 
 def write_key(path: Path, key: SigningKey) -> None:
-    """Write a consensus key, readable by its owner only; never over an existing one."""
+    """Write a consensus key, readable by its owner only; never over an existing one.
+
+    Where the disk refuses, nothing is left that the next attempt would take for a key.
+    """
     form = {"public_key": "0x" + key.public_key.hex(), "seed": "0x" + key.seed.hex()}
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with refusals(path):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise Rejected("home/KeyExists", f"{path} exists; a key is never overwritten") from None
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        json.dump(form, file, indent=2)
-        file.write("\n")
+    try:
+        with refusals(path), os.fdopen(descriptor, "w", encoding="ascii") as file:
+            json.dump(form, file, indent=2)
+            file.write("\n")
+    except DiskFault:
+        Disk().remove(path)
+        raise
 
 
 def make_validator(home: Home, key: SigningKey) -> None:
@@ -172,14 +189,22 @@ def make_validator(home: Home, key: SigningKey) -> None:
             "home/JournalExists",
             f"{home.journal} holds what another key signed; move it away, then make the key",
         )
+    disk = Disk()
     write_key(home.validator_key, key)
-    begin_journal(home.journal)
+    try:
+        begin_journal(home.journal, disk)
+    except DiskFault:
+        # A key without a journal could never vote (C15); nobody has used this one.
+        for path in (*disk.files(home.journal, ""), home.validator_key):
+            disk.remove(path)
+        raise
 
 
 def read_key(path: Path) -> SigningKey:
     """Read a consensus key; raises ``Rejected`` with ``home/NoKey`` or ``home/BadKey``."""
     try:
-        form: dict[str, Any] = json.loads(path.read_text(encoding="ascii"))
+        with refusals(path):
+            form: dict[str, Any] = json.loads(path.read_text(encoding="ascii"))
         key = SigningKey(bytes.fromhex(form["seed"].removeprefix("0x")))
     except FileNotFoundError:
         raise Rejected(
@@ -207,6 +232,12 @@ def is_held(home: Home) -> bool:
         return False
     except BlockingIOError:
         return True
+
+
+def say_running(home: Home, **form: object) -> None:
+    """Write down where the running node is found."""
+    with refusals(home.running):
+        home.running.write_text(json.dumps(form), encoding="utf-8")
 
 
 def running_at(home: Home) -> dict[str, Any] | None:

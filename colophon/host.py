@@ -17,7 +17,6 @@ from typing import Any, Protocol, TypeVar
 
 from chain.application import CertifyFault, Job
 from chain.block import Block
-from chain.certificate import Evidence
 from chain.errors import Rejected
 from consensus import effects as fx
 from consensus import events as ev
@@ -31,13 +30,11 @@ from .clock import Clock
 from .gate import Gate
 from .guard_file import GuardFile
 from .journal_file import JournalFile
+from .reports import Reports
 from .steps import run_steps
 
 log = logging.getLogger("colophon.consensus")
 
-FAILURES_SAID = 3
-FAILURES_SAID_AGAIN = 1_000
-"""Turns in a row that failed before the log names a leader, and after which it names it again."""
 SYNC_PAUSE_S = 0.5
 """Before peers that had no range are asked again."""
 
@@ -106,9 +103,8 @@ class Host:
         self.core = core
         self.stop_reason = ""
         """Why consensus ended by itself; empty while it runs."""
-        self.evidence: list[Evidence] = []
-        self.turns_failed: dict[str, int] = {}
-        """By key: turns of a validator that cost a time-out (C6); at most a committee of them."""
+        self.reports = Reports(clock)
+        application.listeners.append(lambda *_: self.reports.block_final())
         self._application = application
         self._journal = journal
         self._guard = guard
@@ -222,10 +218,12 @@ class Host:
                 log.error("transaction_set_aside tx=%s", effect.tx_id.hex())
                 self._application.pool.mempool.set_aside(effect.tx_id)
             case fx.ReportEvidence():
-                log.error("equivocation_seen fault=%s", effect.evidence.fault)
-                self.evidence.append(effect.evidence)
+                self.reports.equivocation(effect)
+            case fx.ProposalRefused():
+                self.reports.proposal_refused(effect)
             case fx.TurnFailed():
-                self._note_failed_turn(effect)
+                members = self._application.machine.committee.members
+                self.reports.turn_failed(effect, members[effect.leader].public_key)
             case fx.Forget():
                 self._journal.forget(effect.epoch, effect.view)
             case fx.Stop():
@@ -236,15 +234,6 @@ class Host:
                 self._network.request(effect.message, effect.member, effect.attempt)
             case fx.Blame():
                 self._network.blame(effect.peer, effect.code, effect.message)
-
-    def _note_failed_turn(self, effect: fx.TurnFailed) -> None:
-        """Count whose turns cost time-outs; say who it is once it is no accident (C6)."""
-        key = self._application.machine.committee.members[effect.leader].public_key.hex()
-        self.turns_failed[key] = self.turns_failed.get(key, 0) + 1
-        if effect.in_a_row == FAILURES_SAID or effect.in_a_row % FAILURES_SAID_AGAIN == 0:
-            log.warning(
-                "leader_fails validator=%s view=%d in_a_row=%d", key, effect.view, effect.in_a_row
-            )
 
     def _prove_epoch_end(self, effect: fx.ProveEpochEnd) -> None:
         """Show a peer of an older epoch that it is over, if the store can by now (C10)."""
@@ -343,7 +332,6 @@ class Host:
         try:
             await self._drive(self._application.verify(effect.block, effect.attachments), block_id)
         except Rejected as error:
-            log.warning("block_refused id=%s reason=%s", block_id.hex(), error)
             refusal = error
         except _Discarded:
             return

@@ -7,7 +7,6 @@ the page cache may have dropped what it was given.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +27,8 @@ from consensus.journal import (
     intact_after,
     read_journal,
 )
+
+from .disk import Disk
 
 SUFFIX = ".journal"
 
@@ -62,9 +63,9 @@ def place_of(record: JournalRecord) -> Place:
             return Place(0, 0)
 
 
-def begin_journal(directory: Path) -> None:
+def begin_journal(directory: Path, disk: Disk) -> None:
     """Make the journal of a key that has never signed, and say so in it (J2)."""
-    journal = JournalFile(directory, segment_bytes=SEGMENT_BYTES)
+    journal = JournalFile(directory, disk, segment_bytes=SEGMENT_BYTES)
     journal.append([BegunRecord()])
     journal.sync()
     journal.close()
@@ -73,12 +74,13 @@ def begin_journal(directory: Path) -> None:
 class JournalFile:
     """The open journal of one validator; one owner."""
 
-    def __init__(self, directory: Path, *, segment_bytes: int) -> None:
+    def __init__(self, directory: Path, disk: Disk, *, segment_bytes: int) -> None:
         """Open the journal in ``directory``, cut a torn tail, and sync what is there.
 
         Raises ``Corruption`` if something that was durable is damaged or missing.
         """
-        directory.mkdir(parents=True, exist_ok=True)
+        disk.make_directory(directory)
+        self._disk = disk
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._closed: list[_Segment] = []
@@ -92,8 +94,8 @@ class JournalFile:
         """What the journal held when it was opened."""
 
     def _recover(self) -> tuple[JournalRecord, ...]:
-        paths = sorted(self._directory.glob("*" + SUFFIX))
-        parts = [path.read_bytes() for path in paths]
+        paths = self._disk.files(self._directory, SUFFIX)
+        parts = [self._disk.read(path) for path in paths]
         replay = read_journal(b"".join(parts))
         if replay.valid_bytes < sum(len(part) for part in parts[:-1]):
             raise Corruption(f"the journal in {self._directory} is damaged before its last file")
@@ -105,24 +107,24 @@ class JournalFile:
         if paths:
             self._path = paths[-1]
             kept = replay.valid_bytes - sum(len(part) for part in parts[:-1])
-            self._open(cut_to=kept)
+            self._open(size=kept)
             if kept == 0:
                 self._say_intact()
         else:
             self._begin_segment()
         return tuple(records)
 
-    def _open(self, *, cut_to: int | None) -> None:
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        if cut_to is not None:
-            os.ftruncate(self._file, cut_to)
-        self._size = os.lseek(self._file, 0, os.SEEK_END)
-        os.fsync(self._file)
-        _sync_directory(self._directory)
+    def _open(self, *, size: int) -> None:
+        """Open the newest file and keep its first ``size`` bytes; these and its name are synced."""
+        self._file = self._disk.open(self._path)
+        self._disk.cut(self._file, size)
+        self._size = size
+        self._disk.sync(self._file)
+        self._disk.sync_directory(self._directory)
 
     def _begin_segment(self) -> None:
         self._path = self._directory / f"{self._writer.last_seq + 1:020d}{SUFFIX}"
-        self._open(cut_to=0)
+        self._open(size=0)
         self._say_intact()
 
     def _say_intact(self) -> None:
@@ -149,11 +151,8 @@ class JournalFile:
 
     def write(self, data: bytes) -> None:
         """Write bytes from ``take`` and make them durable. May run in a thread: it stays in C."""
-        view = memoryview(data)
-        while view:
-            written = os.write(self._file, view)
-            view = view[written:]
-        os.fdatasync(self._file)
+        self._disk.write(self._file, data, self._size)
+        self._disk.sync(self._file)
         self._size += len(data)
         self.syncs += 1
 
@@ -161,7 +160,7 @@ class JournalFile:
         """Note a finished ``write``, on the owner's side; begins a new file if this one is full."""
         self._writer.synced(last_seq)
         if self._size >= self._segment_bytes and not self._buffer:
-            os.close(self._file)
+            self._disk.close(self._file)
             self._closed.append(_Segment(self._path, self._newest))
             self._begin_segment()
 
@@ -175,16 +174,8 @@ class JournalFile:
         """Remove closed files that hold nothing above this view: it is final in the store."""
         limit = Place(epoch, view)
         while self._closed and self._closed[0].newest <= limit:
-            self._closed.pop(0).path.unlink()
+            self._disk.remove(self._closed.pop(0).path)
 
     def close(self) -> None:
         """Release the file; what is buffered and unsynced is nobody's promise yet."""
-        os.close(self._file)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        self._disk.close(self._file)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -21,13 +20,14 @@ import consensus
 import rpc
 import state
 from chain.crypto import SigningKey, self_test, verify_signature
-from chain.errors import Corruption, Rejected
+from chain.errors import Corruption, DiskFault, Rejected
 from chain.genesis import Genesis
 from consensus.core import Core
 from consensus.guard import check_guard
 from consensus.shared import Settings
 from rpc.limits import Limits
 from rpc.server import RpcServer
+from state.disk_fault import refusals
 from state.families import REGISTRY
 from state.machine import StateMachine
 from state.store import Store
@@ -35,11 +35,12 @@ from state.store import Store
 from .admin import AdminServer
 from .application import NodeApplication
 from .backend import NodeBackend
-from .clock import Clock
+from .clock import Clock, may_travel
 from .config import Config, parse_address
+from .disk import Disk
 from .gate import Gate
 from .guard_file import GuardFile
-from .home import Home, read_genesis, read_key
+from .home import Home, read_genesis, read_key, say_running
 from .host import Host
 from .journal_file import JournalFile
 from .memory import settle
@@ -62,8 +63,8 @@ async def run_node(
 ) -> None:
     """Run a node until ``stopping`` is set, a signal comes, or consensus stops by itself.
 
-    ``ready`` is called with the RPC address once the node answers. Raises ``Rejected`` or
-    ``Corruption`` with one sentence if it cannot start or had to stop.
+    ``ready`` is called with the RPC address once the node answers. Raises ``Rejected``,
+    ``Corruption`` or ``DiskFault`` with one sentence if it cannot start or had to stop.
     """
     stopping = stopping or asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -106,14 +107,15 @@ def open_parts(home: Home, config: Config, genesis: Genesis, key: SigningKey) ->
         store = closing.enter_context(Store.open(home.database, create=True))
         machine = StateMachine(store, genesis, REGISTRY)
         clock = Clock()
-        if machine.params.dev and len(machine.committee) == 1:
+        if may_travel(machine):
             clock.offset_ms = max(0, machine.head.time_ms - clock.wall_ms())
         pool = NodePool(machine, clock, config.mempool)
         application = NodeApplication(machine, workers, clock, pool)
         closing.callback(application.close)
-        journal = JournalFile(home.journal, segment_bytes=config.storage.journal_segment_bytes)
+        disk, segment_bytes = Disk(), config.storage.journal_segment_bytes
+        journal = JournalFile(home.journal, disk, segment_bytes=segment_bytes)
         closing.callback(journal.close)
-        guard = GuardFile(home.journal / "guard")
+        guard = GuardFile(home.journal / "guard", disk, quarantine=config.consensus.quarantine)
         closing.callback(guard.close)
         _check_guard(application, journal, guard, quarantine=config.consensus.quarantine)
         settings = Settings(machine.genesis_hash, machine.params, key.public_key)
@@ -196,10 +198,10 @@ async def serve(home: Home, config: Config, parts: Parts, p2p: str) -> AsyncIter
         ) from None
     url = f"http://{bound_host}:{bound_port}"
     admin = AdminServer(home.admin_socket, parts.application)
-    await admin.start()
-    running = {"pid": os.getpid(), "rpc": url, "p2p": p2p}
-    home.running.write_text(json.dumps(running), encoding="utf-8")
     try:
+        with refusals(home.admin_socket):
+            await admin.start()
+        say_running(home, pid=os.getpid(), rpc=url, p2p=p2p)
         yield url
     finally:
         home.running.unlink(missing_ok=True)
@@ -221,7 +223,7 @@ async def _run_until_stopped(parts: Parts, stopping: asyncio.Event) -> None:
     for result in await asyncio.gather(*running, return_exceptions=True):
         if isinstance(result, Exception):
             error = _first(result)
-            if not isinstance(error, Rejected | Corruption):
+            if not isinstance(error, Rejected | Corruption | DiskFault):
                 log.critical("node_failed: this is a bug", exc_info=error)
             raise error
 

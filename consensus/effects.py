@@ -136,6 +136,15 @@ class TurnFailed(msgspec.Struct, frozen=True):
     """How many turns of this leader failed in a row, this one included."""
 
 
+class ProposalRefused(msgspec.Struct, frozen=True):
+    """A leader's proposal can never be voted for here (C3); the operator should know."""
+
+    leader: int
+    view: int
+    code: str
+    message: str
+
+
 class Blame(msgspec.Struct, frozen=True):
     """A peer sent what no honest node sends; ``code`` says what."""
 
@@ -189,6 +198,7 @@ Effect = (
     | SetAside
     | ReportEvidence
     | TurnFailed
+    | ProposalRefused
     | Blame
     | Sync
     | ProveEpochEnd

@@ -80,12 +80,18 @@ def read_guard(data: bytes) -> GuardEntry | None:
     ``Corruption``.
     """
     if len(data) != GUARD_BYTES:
-        raise Corruption(f"the sign-state guard has {len(data)} bytes, expected {GUARD_BYTES}")
+        raise Corruption(
+            f"the sign-state guard has {len(data)} bytes, expected {GUARD_BYTES}: bring it back "
+            "with its journal, or start with --quarantine"
+        )
     if not any(data):
         return None
     entries = [entry for entry in map(_read_slot, _slots(data)) if entry is not None]
     if not entries and all(any(slot) for slot in _slots(data)):
-        raise Corruption("both slots of the sign-state guard are damaged")
+        raise Corruption(
+            "both slots of the sign-state guard are damaged: bring it back with its journal, or "
+            "start with --quarantine"
+        )
     return max(entries, key=lambda entry: entry.counter, default=None)
 
 

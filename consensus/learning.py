@@ -48,7 +48,7 @@ def on_proposal(shared: Shared, peer: Peer, proposal: Proposal) -> None:
         require_header_form(header, shared.genesis_hash)
         require_parent_certificate(shared, header, proposal.body)
     except Rejected as refusal:
-        round_.refusal = refusal
+        shared.refuse(round_, refusal)
         return
     keep_proposal(shared, round_, proposal, block)
     for nullification in proposal.nullifications:

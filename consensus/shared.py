@@ -12,12 +12,13 @@ from enum import Enum
 
 from chain.certificate import Certificate
 from chain.committee import Committee, LeaderSchedule
+from chain.errors import Rejected
 from chain.finality import FinalityProof
 from chain.header import KIND_BLOCK, last_height
 from chain.params import Params
 from chain.vote import Verifier, Vote
 
-from .effects import CancelTimer, Effect, Persist, SetTimer, TurnFailed
+from .effects import CancelTimer, Effect, Persist, ProposalRefused, SetTimer, TurnFailed
 from .events import EpochStart, Peer
 from .hearing import Hearing
 from .journal import JournalRecord
@@ -243,6 +244,11 @@ class Shared:
     def emit(self, effect: Effect) -> None:
         """Ask the host for something that need not wait for the disk."""
         self._effects.append(effect)
+
+    def refuse(self, round_: Round, refusal: Rejected) -> None:
+        """Note, and tell, that the proposal of a view can never be voted for (C3)."""
+        round_.refusal = refusal
+        self.emit(ProposalRefused(round_.leader, round_.view, refusal.code, refusal.message))
 
     def emit_durable(self, effect: Effect) -> None:
         """Ask for something that waits until the promises of this event are durable."""

@@ -40,7 +40,7 @@ def vote(shared: Shared) -> bool:
     try:
         ready = _is_ready(shared, round_, round_.block.header)
     except Rejected as refusal:
-        round_.refusal = refusal
+        shared.refuse(round_, refusal)
         return True
     if ready:
         assert round_.proposal is not None
@@ -56,7 +56,7 @@ def on_verified(shared: Shared, block_id: bytes, refusal: Rejected | None) -> No
             if refusal is None:
                 round_.verdict = VALID
             else:
-                round_.refusal = refusal
+                shared.refuse(round_, refusal)
 
 
 def nullify(shared: Shared) -> bool:
@@ -182,7 +182,11 @@ def require_placement(shared: Shared, header: Header, parent: Anchor) -> None:
         )
     if not filler:
         if header.time_ms <= parent.time_ms:
-            raise Rejected("block/Time", "a block must be later than its parent")
+            raise Rejected(
+                "block/Time",
+                f"the block's time lies {parent.time_ms - header.time_ms} ms before its parent's, "
+                "it must be later: its leader goes by a wrong clock",
+            )
         return
     above = parent.header
     assert above is not None, "the epoch's base is no boundary of its own epoch"
@@ -207,15 +211,25 @@ def _time_has_come(shared: Shared, round_: Round, header: Header, parent: Anchor
     precision_ms = shared.params.precision_ms
     delay_ms = min(shared.pace.message_delay_ms(shared.params.message_delay_ms), DAY_MS)
     if header.time_ms < round_.seen_wall_ms - delay_ms - precision_ms:
-        raise Rejected("block/Time", "the block's time lies too far in the past")
+        raise _wrong_time(header.time_ms - round_.seen_wall_ms)
     ahead_ms = header.time_ms - shared.wall_ms - precision_ms
     if ahead_ms <= 0:
         return True
     slow_clock = parent.time_ms > shared.wall_ms + precision_ms
     too_far = header.time_ms - round_.seen_wall_ms >= FUTURE_PRECISIONS * precision_ms
     if too_far and not slow_clock:
-        raise Rejected("block/Time", "the block's time lies too far in the future")
+        raise _wrong_time(header.time_ms - round_.seen_wall_ms)
     shared.set_timer(Timer.VERIFY, shared.now_ms + ahead_ms)
     if not slow_clock:
         shared.turn_failed(round_.leader, round_.view)
     return False
+
+
+def _wrong_time(ahead_ms: int) -> Rejected:
+    where = "ahead of" if ahead_ms > 0 else "behind"
+    return Rejected(
+        "block/Time",
+        f"the block's time lies {abs(ahead_ms)} ms {where} this machine's clock: "
+        "its leader's clock is wrong, or this one",
+        ahead_ms=ahead_ms,
+    )

@@ -146,7 +146,8 @@ class PeerTable:
         if link is not None:
             self._require_better(link, inbound=inbound)
         elif inbound and not self.is_named(peer_id):
-            count = sum(1 for other in self.links.values() if other.inbound)
+            links = self.links.values()
+            count = sum(1 for each in links if each.inbound and not self.is_named(each.peer_id))
             if count >= self._settings.inbound_max:
                 raise Rejected("p2p/Full", f"{count} inbound peers are connected")
 

@@ -19,6 +19,8 @@ from typing import Any, Protocol
 
 from chain.errors import ColophonError, Corruption, Rejected
 
+from .disk_fault import disk_fault, number_in
+
 try:
     import plyvel
 except ImportError:
@@ -168,7 +170,7 @@ class Store:
         except (plyvel.Error, OSError) as error:
             os.close(lock)
             raise _open_failure(path, error) from error
-        except Corruption:
+        except ColophonError:
             os.close(lock)
             raise
         return cls(path, database, lock)
@@ -255,10 +257,13 @@ class Store:
             except plyvel.Error as error:
                 raise self._failure("reading", error) from error
 
-    def _failure(self, doing: str, error: Exception) -> Corruption:
+    def _failure(self, doing: str, error: Exception) -> ColophonError:
+        words = _text(error)
+        if isinstance(error, plyvel.IOError) and not isinstance(error, plyvel.CorruptionError):
+            return disk_fault(self.path, number_in(words), f"{doing} the database: {words}")
         return Corruption(
-            f"{doing} the database in {self.path} failed ({_text(error)}); nothing of this call "
-            "counts; look at the disk (full? damaged?) before the next start"
+            f"{doing} the database in {self.path} failed ({words}); nothing of this call "
+            "counts; look at the disk before the next start"
         )
 
 
@@ -310,7 +315,7 @@ def _claim(path: Path, create: bool) -> int:
     except (NotADirectoryError, FileExistsError):
         raise _not_a_database(path, create) from None
     except OSError as error:
-        raise _not_writable(path, error) from error
+        raise _no_access(path, error) from error
     try:
         _lock_and_mark(path, handle)
     except BaseException:
@@ -349,7 +354,7 @@ def _lock_and_mark(path: Path, handle: int) -> None:
             os.pwrite(handle, MARKER, 0)
             os.fsync(handle)
         except OSError as error:
-            raise _not_writable(path, error) from error
+            raise _no_access(path, error) from error
 
 
 def _require_whole(path: Path) -> None:
@@ -369,7 +374,7 @@ def _open_failure(path: Path, error: Exception) -> ColophonError:
             f"the database in {path} is damaged ({_text(error)}): restore it or start from a "
             "snapshot; nothing was changed"
         )
-    return _not_writable(path, error)
+    return _no_access(path, error)
 
 
 def _not_a_database(path: Path, create: bool) -> Rejected:
@@ -379,11 +384,15 @@ def _not_a_database(path: Path, create: bool) -> Rejected:
     )
 
 
-def _not_writable(path: Path, error: Exception) -> Rejected:
+def _no_access(path: Path, error: Exception) -> ColophonError:
+    """Return whether the disk is to blame or who owns the directory."""
+    words = _text(error)
+    number = number_in(words)
+    if number is not None:
+        return disk_fault(path, number, f"opening the database: {words}")
     return Rejected(
         "store/NotWritable",
-        f"the database directory {path} cannot be written ({_text(error)}): check who owns it and "
-        "that the disk is neither full nor read-only",
+        f"the database directory {path} cannot be written ({words}): check who owns it",
         path=str(path),
     )
 

@@ -278,6 +278,7 @@ def test_the_settings_are_those_of_the_code() -> None:
 
 
 START_FILES = (
+    "state/disk_fault.py",
     *("chain/genesis.py", "chain/params.py", "colophon/config.py", "colophon/home.py"),
     *("colophon/node.py", "colophon/testnet/make.py", "colophon/maintenance.py"),
     *("state/store.py", "state/opening.py", "state/executor.py", "colophon/cli/testnet.py"),

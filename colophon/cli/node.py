@@ -30,7 +30,7 @@ def init(session: Session, genesis_file: Path | None) -> None:
     from colophon.home import Home, make_validator, new_key, read_genesis, write_genesis
 
     home = Home(session.home_path)
-    home.root.mkdir(parents=True, exist_ok=True)
+    home.make_root()
     genesis = None if genesis_file is None else read_genesis(genesis_file)
     key = new_key()
     make_validator(home, key)

@@ -152,12 +152,20 @@ class Router:
     @property
     def connected_power(self) -> int:
         """Voting power of the validators that are connected, and of this node."""
+        return self._committee.power_of(self._connected())
+
+    @property
+    def absent(self) -> int:
+        """How many validators are neither connected nor this node."""
+        return len(self._committee) - self._connected().bit_count()
+
+    def _connected(self) -> int:
         members = 0
         for key in (self.net.setup.identity.peer_id, *self.net.peers):
             index = self._committee.index_of(key)
             if index is not None:
                 members |= 1 << index
-        return self._committee.power_of(members)
+        return members
 
     # --- what the host says -------------------------------------------------------------------
 

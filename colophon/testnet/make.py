@@ -20,6 +20,7 @@ from chain.ids import address_of
 from chain.params import ModuleVersion, Params
 from chain.types import COLO
 from colophon.home import Home, make_validator, new_key, write_genesis, write_key
+from state.disk_fault import refusals
 from state.families import MODULES
 
 from .layout import Layout, write_marker
@@ -67,9 +68,10 @@ def new_genesis(
 
 def make_validator_home(home: Home, genesis: Genesis, key: SigningKey, settings: str) -> None:
     """Make the home of a validator that has never signed; ``settings`` is its node.toml."""
-    home.root.mkdir(parents=True, exist_ok=True)
+    home.make_root()
     make_validator(home, key)
-    home.config.write_text(settings, encoding="utf-8")
+    with refusals(home.config):
+        home.config.write_text(settings, encoding="utf-8")
     write_genesis(home.genesis, genesis)
 
 

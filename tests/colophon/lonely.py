@@ -20,6 +20,7 @@ from chain.genesis import Genesis
 from chain.ids import address_of
 from chain.vote import Vote
 from colophon.clock import Clock
+from colophon.disk import Disk as RealDisk
 from colophon.guard_file import GuardFile
 from colophon.journal_file import JournalFile
 from colophon.testnet.make import local_params, new_genesis
@@ -102,13 +103,13 @@ class SimulatedJournal(JournalFile):
 class SimulatedGuard(GuardFile):
     """A guard whose slot may be torn."""
 
-    def __init__(self, path: Path, disk: Disk) -> None:
-        self._disk = disk
+    def __init__(self, path: Path, deaths: Disk) -> None:
+        self._deaths = deaths
         self._path = path
-        super().__init__(path)
+        super().__init__(path, RealDisk(), quarantine=False)
 
     def write(self) -> None:
-        torn = self._disk.begin("guard")
+        torn = self._deaths.begin("guard")
         before = self._path.read_bytes()
         super().write()
         if torn:
@@ -117,7 +118,7 @@ class SimulatedGuard(GuardFile):
             half = after[: cut + 20] + before[cut + 20 :]
             self._path.write_bytes(half)
             raise Died
-        self._disk.end()
+        self._deaths.end()
 
 
 class VirtualClock(Clock):
@@ -145,7 +146,7 @@ class Lonely:
         store.disk = disk
         machine = StateMachine(store, genesis(), REGISTRY)
         self.application = application_above(machine, clock)
-        self.journal = SimulatedJournal(root / "journal", segment_bytes=4_096)
+        self.journal = SimulatedJournal(root / "journal", RealDisk(), segment_bytes=4_096)
         self.journal.disk = disk
         self.guard = SimulatedGuard(root / "guard", disk)
         start, head = self.application.where()

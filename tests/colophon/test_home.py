@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -9,7 +10,8 @@ import sys
 
 import pytest
 
-from chain.errors import Rejected
+from chain.errors import DiskFault, Rejected
+from colophon.disk import Disk
 from colophon.home import (
     Home,
     make_validator,
@@ -73,7 +75,7 @@ def test_a_key_comes_back_and_is_for_its_owner_only(tmp_path):
 
 
 def journal_of(home):
-    journal = JournalFile(home.journal, segment_bytes=4_096)
+    journal = JournalFile(home.journal, Disk(), segment_bytes=4_096)
     journal.close()
     return journal.records
 
@@ -154,6 +156,61 @@ def test_a_home_that_cannot_be_made_is_refused(tmp_path):
             pass
 
     assert code_of(take) == "home/NotWritable"
+
+
+def refuse(number):
+    """Return a call of the system that fails."""
+
+    def call(*_args, **_options):
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.ENOSPC, "home/DiskFull"),
+        (errno.EROFS, "home/DiskRefused"),
+        (errno.EIO, "home/DiskRefused"),
+    ],
+)
+def test_a_home_the_disk_has_no_place_for_is_the_disks_fault(home, monkeypatch, number, code):
+    monkeypatch.setattr(os, "mkdir", refuse(number))
+
+    with pytest.raises(DiskFault) as fault:
+        home.make_root()
+
+    assert fault.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("module", "call"), [(json, "dump"), (os, "pwrite"), (os, "fdatasync"), (os, "ftruncate")]
+)
+def test_after_a_full_disk_a_validator_can_be_made(home, monkeypatch, module, call):
+    home.make_root()
+    with monkeypatch.context() as full:
+        full.setattr(module, call, refuse(errno.ENOSPC))
+        with pytest.raises(DiskFault):
+            make_validator(home, new_key())
+
+    key = new_key()
+    make_validator(home, key)
+
+    assert read_key(home.validator_key).seed == key.seed
+    journal = journal_of(home)
+    assert journal == (BegunRecord(),)
+
+
+def test_a_full_disk_takes_no_key_that_was_there(home, monkeypatch):
+    home.make_root()
+    key = new_key()
+    make_validator(home, key)
+    monkeypatch.setattr(os, "pwrite", refuse(errno.ENOSPC))
+
+    assert code_of(lambda: make_validator(home, new_key())) == "home/KeyExists"
+
+    assert read_key(home.validator_key).seed == key.seed
 
 
 def test_a_running_node_is_found_until_its_process_is_gone(home):

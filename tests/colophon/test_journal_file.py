@@ -1,6 +1,7 @@
 """The journal's files say of themselves whether they are the whole journal (protocol.md J6, C15).
 
-A real directory; what a crash leaves is made by cutting and removing files.
+What a crash leaves is made by cutting and removing files of a real directory, or by cutting the
+power of a disk in memory.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from chain.vote import Vote, VoteKind
+from colophon.disk import Disk
 from colophon.journal_file import JournalFile, begin_journal
 from consensus.journal import (
     BegunRecord,
@@ -18,8 +20,12 @@ from consensus.journal import (
     QuarantineRecord,
     VoteRecord,
     intact_after,
+    read_journal,
 )
 
+from .recording_disk import RecordingDisk
+
+PLACE = Path("/journal")
 SEGMENT_BYTES = 400
 """Holds two votes, or four marks."""
 
@@ -34,7 +40,7 @@ def mark(view: int) -> FinalisedRecord:
 
 def write(directory: Path, *records: JournalRecord, forget: bool = True) -> None:
     """Write records, each in a sync of its own, as somebody to whom all views are final."""
-    journal = JournalFile(directory, segment_bytes=SEGMENT_BYTES)
+    journal = JournalFile(directory, Disk(), segment_bytes=SEGMENT_BYTES)
     for view, record in enumerate(records, 1):
         journal.append([record])
         journal.sync()
@@ -44,7 +50,7 @@ def write(directory: Path, *records: JournalRecord, forget: bool = True) -> None
 
 
 def reopened(directory: Path) -> tuple[JournalRecord, ...]:
-    journal = JournalFile(directory, segment_bytes=SEGMENT_BYTES)
+    journal = JournalFile(directory, Disk(), segment_bytes=SEGMENT_BYTES)
     journal.close()
     return journal.records
 
@@ -57,7 +63,7 @@ def is_intact(directory: Path) -> bool:
 
 
 def test_a_begun_journal_says_that_nothing_was_signed(tmp_path: Path) -> None:
-    begin_journal(tmp_path / "journal")
+    begin_journal(tmp_path / "journal", Disk())
 
     assert reopened(tmp_path / "journal") == (BegunRecord(),)
 
@@ -103,3 +109,78 @@ def test_a_crash_while_a_file_begins_leaves_it_to_the_next_start(tmp_path: Path,
     for path in sorted(tmp_path.glob("*.journal"))[:-1]:
         path.unlink()
     assert is_intact(tmp_path)
+
+
+def test_whatever_file_goes_the_rest_would_survive_a_power_cut_as_an_intact_journal() -> None:
+    class Watched(RecordingDisk):
+        def remove(self, path: Path) -> None:
+            super().remove(path)
+            left = JournalFile(PLACE, self.after_power_cut(), segment_bytes=SEGMENT_BYTES).records
+            intact.append(BegunRecord() in left)
+
+    intact: list[bool] = []
+    journal = JournalFile(PLACE, Watched(), segment_bytes=SEGMENT_BYTES)
+    for view, record in enumerate((vote(1), *(mark(view) for view in range(2, 40))), 1):
+        journal.append([record])
+        journal.sync()
+        journal.forget(0, view)
+
+    assert len(intact) > 3
+    assert all(intact)
+
+
+def test_a_new_file_says_durably_that_it_is_intact_before_anything_else_is_written() -> None:
+    disk = RecordingDisk()
+    journal = JournalFile(PLACE, disk, segment_bytes=SEGMENT_BYTES)
+    journal.append([vote(view) for view in range(1, 7)])
+    journal.sync()
+
+    newest = disk.files(PLACE, ".journal")[-1]
+
+    left = disk.after_power_cut().read(newest)
+    assert read_journal(left).records == (BegunRecord(),)
+
+
+def test_what_is_kept_of_a_torn_file_is_durable_before_anything_is_written() -> None:
+    """A crash may show bytes that were written but never synced: they must not get lost later."""
+    disk = RecordingDisk()
+    journal = JournalFile(PLACE, disk, segment_bytes=SEGMENT_BYTES)
+    journal.append([vote(1)])
+    data, _ = journal.take()
+    disk.write(disk.open(disk.files(PLACE, ".journal")[0]), data + b"torn", 0)
+
+    found = JournalFile(PLACE, disk, segment_bytes=SEGMENT_BYTES).records
+
+    left = JournalFile(PLACE, disk.after_power_cut(), segment_bytes=SEGMENT_BYTES).records
+    assert found == left == (vote(1),)
+
+
+def test_a_closed_file_stays_while_a_promise_in_it_binds() -> None:
+    disk = RecordingDisk()
+    journal = JournalFile(PLACE, disk, segment_bytes=SEGMENT_BYTES)
+    for view in range(1, 30):
+        journal.append([vote(view)])
+        journal.sync()
+
+    journal.forget(0, 9)
+
+    left = JournalFile(PLACE, disk.after_power_cut(), segment_bytes=SEGMENT_BYTES).records
+    assert {vote(view) for view in range(10, 30)} <= {*left}
+    assert vote(1) not in left
+
+
+def test_a_quarantine_is_remembered_until_its_epoch_is_over() -> None:
+    disk = RecordingDisk()
+    journal = JournalFile(PLACE, disk, segment_bytes=SEGMENT_BYTES)
+    journal.append([vote(1), QuarantineRecord(0)])
+    for view in range(3, 20):
+        journal.append([mark(view)])
+        journal.sync()
+
+    journal.forget(0, 100)
+    kept = JournalFile(PLACE, disk.after_power_cut(), segment_bytes=SEGMENT_BYTES).records
+    journal.forget(1, 1)
+    over = JournalFile(PLACE, disk.after_power_cut(), segment_bytes=SEGMENT_BYTES).records
+
+    assert QuarantineRecord(0) in kept
+    assert QuarantineRecord(0) not in over

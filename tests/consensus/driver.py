@@ -66,6 +66,8 @@ class Driver:
         self.me = me
         self.epoch = 0
         self.now_ms = 0
+        self.wall_lag_ms = 0
+        """How far my wall clock is behind everybody else's."""
         self.effects: list[Effect] = []
         key = key_of(me)
         settings = Settings(GENESIS_HASH, params, key)
@@ -94,7 +96,8 @@ class Driver:
     # Events
 
     def _handle(self, kind: type[AnyEvent], **fields: object) -> list[Effect]:
-        event = kind(now_ms=self.now_ms, wall_ms=GENESIS_TIME_MS + self.now_ms, **fields)
+        wall_ms = GENESIS_TIME_MS + self.now_ms - self.wall_lag_ms
+        event = kind(now_ms=self.now_ms, wall_ms=wall_ms, **fields)
         effects = self.core.handle(event)
         self.effects += effects
         return effects

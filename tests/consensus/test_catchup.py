@@ -9,10 +9,12 @@ import pytest
 
 from chain.application import finish
 from chain.block import Block, Body
+from chain.certificate import assemble_certificate
 from chain.codec import encode
 from chain.errors import Misuse, Rejected
 from chain.finality import FinalityProof, LightClient
 from chain.header import Header
+from chain.vote import FINALIZE, vote_message
 from consensus import catchup
 from consensus.catchup import (
     RANGE_ASKED_MAX,
@@ -25,7 +27,7 @@ from consensus.catchup import (
 from consensus.messages import EncodedRange, RangeAnswer, RangeRequest
 from tests.simulation.application import GENESIS_HASH, GENESIS_TIME_MS, PARAMS
 from tests.simulation.cluster import Cluster
-from tests.simulation.keys import fake_verify
+from tests.simulation.keys import fake_sign, fake_verify
 
 LENGTH = 12
 BASE = Base(GENESIS_HASH, 0, GENESIS_TIME_MS)
@@ -208,10 +210,22 @@ def test_a_forged_parent_certificate_is_refused() -> None:
     changed_body = msgspec.structs.replace(body, parent_certificate=forged)
     changed = msgspec.structs.replace(header, parent_certificate_hash=forged.hash())
 
-    assert refuse(RangeAnswer([GOOD.blocks[0], (changed, changed_body)], GOOD.proof)) in {
-        "range/Proof",
-        "crypto/BadSignature",
+    votes = {
+        index: fake_sign(
+            CLUSTER.setting.committee.members[index].public_key,
+            vote_message(FINALIZE, GENESIS_HASH, 0, changed.view, changed.id()),
+        )
+        for index in range(3)
     }
+    finalization = assemble_certificate(
+        CLUSTER.setting.committee, FINALIZE, 0, changed.view, changed.id(), votes
+    )
+    proof = FinalityProof(finalization, [changed])
+
+    assert (
+        refuse(RangeAnswer([GOOD.blocks[0], (changed, changed_body)], proof))
+        == "crypto/BadSignature"
+    )
 
 
 def test_a_head_needs_its_own_finalization() -> None:

@@ -17,6 +17,7 @@ from consensus.effects import (
     Certify,
     Finalize,
     Persist,
+    ProposalRefused,
     ProveEpochEnd,
     ReportEvidence,
     Request,
@@ -301,6 +302,57 @@ def test_block_times_are_judged_against_my_clock(offset_ms: int, outcome: str) -
     verifies, nullifies = bool(of(effects, VerifyBlock)), (NULLIFY, 1) in driver.votes_sent()
     found = "verify" if verifies else "nullify" if nullifies else "wait"
     assert found == outcome
+
+
+@pytest.mark.parametrize(
+    ("offset_ms", "words"),
+    [(3_600_000, "3600000 ms ahead of this"), (-3_600_000, "3600000 ms behind this")],
+)
+def test_a_refused_proposal_is_reported_once_with_its_leader_and_why(
+    offset_ms: int, words: str
+) -> None:
+    driver = follower()
+    driver.now_ms = 4_000_000
+    block = driver.block(1, time_ms=GENESIS_TIME_MS + driver.now_ms + offset_ms)
+
+    driver.receive(driver.proposal(block))
+    driver.receive(driver.proposal(block))
+    driver.fire(Timer.ADVANCE)
+
+    (report,) = of(driver.effects, ProposalRefused)
+    assert (report.leader, report.view, report.code) == (driver.leader(1), 1, "block/Time")
+    assert f"the block's time lies {words} machine's clock" in report.message
+
+
+def test_a_proposal_that_the_application_refuses_is_reported() -> None:
+    driver = follower()
+    block = driver.block(1)
+    driver.receive(driver.proposal(block))
+
+    refusal = Rejected("block/Root", "another root")
+    driver._handle(BlockVerified, block_id=block.id, refusal=refusal)
+
+    (report,) = of(driver.effects, ProposalRefused)
+    assert report == ProposalRefused(driver.leader(1), 1, "block/Root", "another root")
+
+
+def test_a_clock_that_lags_behind_what_is_final_waits_for_the_block_above_it() -> None:
+    driver = follower()
+    parent = driver.block(1)
+    driver.receive(driver.proposal(parent))
+    driver.verified(parent)
+    certificate = driver.certificate(NOTARIZE, 1, parent.id)
+    driver.receive(CertificateMessage(certificate))
+    driver.certified(parent)
+    driver.wall_lag_ms = 3_600_000
+    block = driver.block(2, parent=parent, certificate=certificate)
+
+    effects = driver.receive(driver.proposal(block))
+
+    assert (NULLIFY, 2) not in driver.votes_sent()
+    assert not of(effects, VerifyBlock)
+    deadline_ms = driver.core.shared.deadlines[Timer.VERIFY]
+    assert deadline_ms == block.header.time_ms - GENESIS_TIME_MS + 3_600_000 - PARAMS.precision_ms
 
 
 def test_a_time_just_ahead_is_waited_for() -> None:
@@ -1173,6 +1225,20 @@ def test_a_proof_of_another_height_ends_no_epoch() -> None:
     effects = driver.receive(EpochEnded(proof))
 
     assert [blame.code for blame in of(effects, Blame)] == ["consensus/NotTheEnd"]
+    assert driver.core.shared.end_proof is None
+
+
+def test_an_epoch_does_not_end_by_headers_that_lead_nowhere() -> None:
+    """The finalization is good; what is said to lie below it is not what it names."""
+    driver = follower()
+    driver.core.shared.last_height = 1
+    forged, final = driver.block(1, salt=7), driver.block(2)
+    proof = FinalityProof(driver.certificate(FINALIZE, 2, final.id), [final.header, forged.header])
+
+    effects = driver.receive(EpochEnded(proof))
+
+    assert [blame.code for blame in of(effects, Blame)] == ["finality/BrokenChain"]
+    assert driver.core.shared.finalization is None
     assert driver.core.shared.end_proof is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -78,6 +79,15 @@ def forged(**fields: object) -> bytes:
 )
 def test_a_hello_that_proves_nothing_is_refused(hello: bytes) -> None:
     with pytest.raises(Rejected, match="p2p/BadIdentity"):
+        recognise(hello, GENESIS, PUBLIC)
+
+
+@pytest.mark.parametrize("version", [0, 2, 255])
+def test_a_well_signed_hello_of_another_version_is_refused(version: int) -> None:
+    good = msgspec.msgpack.decode(ALICE.hello(GENESIS), type=Hello)
+    hello = encode(msgspec.structs.replace(good, version=version))
+
+    with pytest.raises(Rejected, match=f"p2p/BadIdentity: hello of version {version}"):
         recognise(hello, GENESIS, PUBLIC)
 
 

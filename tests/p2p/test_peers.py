@@ -165,6 +165,18 @@ def test_inbound_peers_are_bounded_but_not_the_pinned_ones() -> None:
     assert not peers.claim(link(SMALL, inbound=False), 0)
 
 
+def test_pinned_peers_take_no_place_of_others() -> None:
+    peers = table(f"{LARGE.hex()}@a:1", f"{SMALL.hex()}@b:1")
+    for named in (LARGE, SMALL):
+        peers.claim(link(named, inbound=True), 0)
+
+    for number in (2, 3):
+        peers.claim(link(bytes([number]) * 32, inbound=True), 0)
+
+    with pytest.raises(Rejected, match="p2p/Full: 2 inbound"):
+        peers.claim(link(bytes([4]) * 32, inbound=True), 0)
+
+
 @pytest.mark.parametrize(
     ("peer", "first_inbound", "second_inbound", "outcome"),
     [

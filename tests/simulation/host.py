@@ -68,6 +68,7 @@ class Host:
             fx.Stop: self._stop,
             fx.StopCertify: self._ignore,
             fx.SetAside: self._ignore,
+            fx.ProposalRefused: self._ignore,
             fx.Forget: self._ignore,
             fx.TurnFailed: self._ignore,
         }

@@ -491,7 +491,11 @@ class _Edited(SourceFileLoader):
 
 def plant(name: str) -> None:
     """Plant a mutant; its modules must not be imported yet."""
-    edits = MUTANTS[name].edits
+    plant_edits(MUTANTS[name].edits)
+
+
+def plant_edits(edits: Sequence[Edit]) -> None:
+    """Make edits while their modules are imported; none may be imported yet."""
     early = [edit.module for edit in edits if edit.module in sys.modules]
     if early:
         raise LookupError(f"{early} are imported already")

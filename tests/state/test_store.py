@@ -7,6 +7,7 @@ simulated, because tests may run as root. Cut and damaged logs show which writes
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import state.store
-from chain.errors import Corruption, Rejected
+from chain.errors import Corruption, DiskFault, Rejected
 from state.store import MARKER, MARKER_NAME, NICENESS, KeyValueStore, Put, Store, prefix_end
 from tests.state.faulty_store import Crash, FaultyStore, SimulatedCrash
 from tests.state.memory_store import MemoryStore
@@ -292,6 +293,55 @@ def test_a_directory_that_cannot_be_written_says_so(
 
     assert error.code == "store/NotWritable"
     assert "Permission denied" in error.message
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.ENOSPC, "home/DiskFull"),
+        (errno.EDQUOT, "home/DiskFull"),
+        (errno.EIO, "home/DiskRefused"),
+        (errno.EROFS, "home/DiskRefused"),
+    ],
+)
+def test_a_disk_that_says_no_when_the_store_is_opened_is_told_by_its_code(
+    number: int, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", refused)
+
+    with pytest.raises(DiskFault) as fault:
+        Store.open(tmp_path / "db", create=True)
+
+    assert fault.value.code == code
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from state.store import Store
+from chain.errors import DiskFault
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+store = Store.open(Path(sys.argv[1]), create=True)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    for number in range(100):
+        store.write([(bytes([number]), bytes(1_000))], sync=True)
+except DiskFault as fault:
+    print(fault.code, fault)
+"""
+
+
+def test_a_write_that_the_disk_refuses_is_a_fault_of_the_disk(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path / "db")],
+        capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+
+    assert done.stdout.startswith("home/DiskRefused the disk refused"), done.stdout
+    assert "File too large" in done.stdout
 
 
 def test_leveldbs_own_refusal_to_write_says_so_and_unlocks(tmp_path: Path) -> None:

@@ -1,0 +1,223 @@
+"""Bugs to be planted in what keeps promises durable; the tests named beside each have to find it.
+
+``python -m tests.colophon.planted NAME`` plants one and runs these tests. The core has its own
+list (``tests/simulation/mutants.py``); this one is of what the simulator does not run, or judges by
+no history. Imports nothing of ours, so that nothing is imported before it is edited.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from tests.simulation.mutants import Edit, plant_edits
+
+DURABILITY = "tests/colophon/test_durability.py"
+GUARD_FILE = "tests/colophon/test_guard_file.py"
+JOURNAL_FILE = "tests/colophon/test_journal_file.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """A bug, and the file or test that finds it."""
+
+    tests: str
+    edit: Edit
+
+
+def _planted(tests: str, module: str, old: str, new: str) -> Planted:
+    return Planted(tests, Edit(module, old, new))
+
+
+_WRITE = "            await loop.run_in_executor(self._disk, self._journal.write, data)\n"
+_TAKE = """            waiting, self._waiting = self._waiting, []
+            data, last_seq = self._journal.take()
+"""
+_NOTE = """            if self._guard.note(record for item in waiting for record in item.records):
+                await loop.run_in_executor(self._disk, self._guard.write)
+"""
+_LEAVE = """            for item in waiting:
+                self._perform(item.effects)
+                self.post(ev.Durable, token=item.token)
+"""
+
+PLANTED: dict[str, Planted] = {
+    "effects-do-not-wait-for-the-journal": _planted(
+        DURABILITY,
+        "colophon.host",
+        "                    self._wants_sync.set()\n                    return\n",
+        "                    self._wants_sync.set()\n",
+    ),
+    "the-journal-is-not-waited-for": _planted(
+        DURABILITY, "colophon.host", _WRITE, _WRITE.replace("await ", "")
+    ),
+    "what-came-meanwhile-does-not-wait": _planted(
+        DURABILITY,
+        "colophon.host",
+        _TAKE + _WRITE,
+        "            data, last_seq = self._journal.take()\n"
+        + _WRITE
+        + "            waiting, self._waiting = self._waiting, []\n",
+    ),
+    "the-guard-knows-only-the-first-that-waited": _planted(
+        DURABILITY, "colophon.host", _NOTE, _NOTE.replace("in waiting", "in waiting[:1]")
+    ),
+    "the-guard-knows-only-the-last-that-waited": _planted(
+        DURABILITY, "colophon.host", _NOTE, _NOTE.replace("in waiting", "in waiting[-1:]")
+    ),
+    "effects-before-the-guard": _planted(
+        DURABILITY, "colophon.host", _NOTE + _LEAVE, _LEAVE + _NOTE
+    ),
+    "the-guard-is-not-waited-for": _planted(
+        DURABILITY, "colophon.host", _NOTE, _NOTE.replace("await ", "")
+    ),
+    "the-guard-is-not-written": _planted(DURABILITY, "colophon.host", _NOTE, ""),
+    "own-votes-count-before-the-journal": _planted(
+        DURABILITY,
+        "colophon.host",
+        "                    self._wants_sync.set()\n",
+        "                    self._wants_sync.set()\n"
+        "                    self.post(ev.Durable, token=effect.token)\n",
+    ),
+    "no-sync-of-the-journal": _planted(
+        DURABILITY,
+        "colophon.journal_file",
+        "        self._disk.sync(self._file)\n        self._size += len(data)\n",
+        "        self._size += len(data)\n",
+    ),
+    "no-sync-of-a-kept-part": _planted(
+        JOURNAL_FILE,
+        "colophon.journal_file",
+        "        self._size = size\n        self._disk.sync(self._file)\n",
+        "        self._size = size\n",
+    ),
+    "no-sync-of-the-guard": _planted(
+        DURABILITY,
+        "colophon.guard_file",
+        "            self._disk.write(self._file, data, offset)\n"
+        "        self._disk.sync(self._file)\n",
+        "            self._disk.write(self._file, data, offset)\n",
+    ),
+    "no-sync-of-the-journals-directory": _planted(
+        DURABILITY,
+        "colophon.journal_file",
+        "        self._disk.sync_directory(self._directory)\n",
+        "",
+    ),
+    "no-sync-of-the-guards-directory": _planted(
+        GUARD_FILE, "colophon.guard_file", "            disk.sync_directory(path.parent)\n", ""
+    ),
+    "no-sync-in-the-disk": _planted(
+        "tests/colophon/test_disk.py",
+        "colophon.disk",
+        "            os.fdatasync(file.descriptor)\n",
+        "            pass\n",
+    ),
+    "no-sync-of-directories-in-the-disk": _planted(
+        "tests/colophon/test_disk.py",
+        "colophon.disk",
+        "                os.fsync(descriptor)\n",
+        "                pass\n",
+    ),
+    "errors-of-the-guard-are-swallowed": _planted(
+        DURABILITY,
+        "colophon.host",
+        "                await loop.run_in_executor(self._disk, self._guard.write)\n",
+        "                with contextlib.suppress(Exception):\n"
+        "                    await loop.run_in_executor(self._disk, self._guard.write)\n",
+    ),
+    "errors-of-the-journal-are-swallowed": _planted(
+        DURABILITY,
+        "colophon.host",
+        _WRITE,
+        "            with contextlib.suppress(Exception):\n    " + _WRITE,
+    ),
+    "a-file-goes-while-its-promises-bind": _planted(
+        JOURNAL_FILE,
+        "colophon.journal_file",
+        "        while self._closed and self._closed[0].newest <= limit:\n",
+        "        while self._closed:\n",
+    ),
+    "a-file-is-judged-by-its-last-record": _planted(
+        JOURNAL_FILE,
+        "colophon.journal_file",
+        "        self._newest = max(self._newest, place_of(record))\n",
+        "        self._newest = place_of(record)\n",
+    ),
+    "the-quarantine-record-goes-early": _planted(
+        JOURNAL_FILE,
+        "colophon.journal_file",
+        "            return Place(epoch, U64_MAX)  # stays as long as the epoch's votes may\n",
+        "            return Place(epoch, 0)\n",
+    ),
+    "the-begun-record-of-a-new-file-is-not-synced": _planted(
+        JOURNAL_FILE,
+        "colophon.journal_file",
+        "            self.append([BegunRecord()])\n            self.sync()\n",
+        "            self.append([BegunRecord()])\n",
+    ),
+    "the-guard-outlives-a-quarantine": _planted(
+        GUARD_FILE,
+        "colophon.guard_file",
+        "            self.entry = None\n            return True\n",
+        "            return False\n",
+    ),
+    "half-the-guard-outlives-a-quarantine": _planted(
+        GUARD_FILE,
+        "colophon.guard_file",
+        "            self._disk.write(self._file, bytes(GUARD_BYTES), 0)\n",
+        "            self._disk.write(self._file, bytes(GUARD_BYTES // 2), 0)\n",
+    ),
+    "the-guard-notes-the-first-of-several": _planted(
+        GUARD_FILE, "consensus.guard", "    vote = guarded[-1]\n", "    vote = guarded[0]\n"
+    ),
+    "a-slow-clock-does-not-wait": _planted(
+        "tests/consensus/test_core.py",
+        "consensus.voting",
+        "    if too_far and not slow_clock:\n",
+        "    if too_far:\n",
+    ),
+    "certificates-in-ranges-are-not-verified": _planted(
+        "tests/consensus/test_catchup.py",
+        "consensus.catchup",
+        "    verify_certificate(certificate, client.committee, client.genesis_hash, verifier)\n",
+        "",
+    ),
+    "headers-of-an-epochs-end-are-not-verified": _planted(
+        "tests/consensus/test_core.py",
+        "consensus.finalising",
+        "    verify_finality(proof, shared.committee, shared.genesis_hash, shared.verifier)\n",
+        "",
+    ),
+    "refused-proposals-are-not-told": _planted(
+        "tests/colophon/test_health.py",
+        "colophon.host",
+        "                self.reports.proposal_refused(effect)\n",
+        "                pass\n",
+    ),
+    "refusals-outlive-blocks": _planted(
+        "tests/colophon/test_health.py",
+        "colophon.host",
+        "        application.listeners.append(lambda *_: self.reports.block_final())\n",
+        "",
+    ),
+    "a-hello-of-any-version": _planted(
+        "tests/p2p/test_identity.py",
+        "p2p.identity",
+        "    if found.version != HELLO_VERSION:\n",
+        "    if False:\n",
+    ),
+}
+
+
+def main(name: str) -> int:
+    """Plant a bug and run the tests that have to find it; 1 if they do."""
+    planted = PLANTED[name]
+    plant_edits([planted.edit])
+    return pytest.main(["-x", "-q", "-p", "no:cacheprovider", planted.tests])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
