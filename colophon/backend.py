@@ -36,6 +36,7 @@ from state.registry import Transaction
 from .admission import Admission, Hope
 from .application import NodeApplication
 from .clock import Clock
+from .gate import Gate
 from .host import Host
 from .network.router import Router
 from .signatures import BatchVerifier, items_of
@@ -65,6 +66,7 @@ class NodeBackend:
         host: Host,
         router: Router,
         verifier: BatchVerifier,
+        gate: Gate,
         clock: Clock,
         faucet: SigningKey | None,
     ) -> None:
@@ -76,6 +78,7 @@ class NodeBackend:
         self._pool = application.pool
         self._admission = Admission(application.machine, application.pool)
         self._verifier = verifier
+        self._gate = gate
         self._clock = clock
         self._wallet = None
         if faucet is not None and application.machine.params.dev:
@@ -186,6 +189,11 @@ class NodeBackend:
 
     def _tell_availability(self) -> None:
         self._host.set_available(self._pool.has_ready)
+
+    async def give_way(self) -> None:
+        """Let consensus go first, between two steps of a long answer."""
+        await self._gate.wait()
+        await asyncio.sleep(0)
 
     # --- transactions -------------------------------------------------------------------------
 

@@ -117,7 +117,7 @@ def account(session: Session, address: str) -> None:
     address = resolver(session)(address)
     with connect(session) as client:
         answer = client.call("account.get", address=address)
-        answer["balances"] = client.call("account.balances", address=address)
+        answer["balances"] = client.call("account.balances", address=address)["items"]
     show(session, answer)
 
 

@@ -146,8 +146,8 @@ def test_the_chain_is_asked(node: Node, home: Path):
 def test_objects_are_asked_by_their_ids(node: Node, home: Path):
     with node.client() as client:
         wallet = client.wallet(ALICE)
-        terms = client.call("license.list")[0]["terms"]
-        terms_id = client.call("license.list")[0].get("id") or terms
+        terms = client.call("license.list")["items"][0]["terms"]
+        terms_id = client.call("license.list")["items"][0].get("id") or terms
         made = client.register(wallet, kind="dataset", content_hash="0x" + "11" * 32)
         log = client.open_log(wallet).ids[0]
     ip = made.ids[0]
@@ -156,11 +156,11 @@ def test_objects_are_asked_by_their_ids(node: Node, home: Path):
     assert ask(node, home, "ip", "get", "--ip", ip)["owner"] == ALICE_ID
     assert ask(node, home, "ip", "lineage", ip, "--depth", "2")["ancestors"] == []
     assert ask(node, home, "ip", "list", "--owner", "alice")["items"][0]["ip"] == ip
-    assert ask(node, home, "ip", "by_content", "0x" + "11" * 32)[0]["ip"] == ip
+    assert ask(node, home, "ip", "by_content", "0x" + "11" * 32)["items"][0]["ip"] == ip
     assert ask(node, home, "log", log)["owner"] == ALICE_ID
     assert ask(node, home, "anchor", "get", "--log", log)["owner"] == ALICE_ID
     assert ask(node, home, "royalty", ip)["policy"] == "none"
-    assert ask(node, home, "license", ip) == []
+    assert ask(node, home, "license", ip)["items"] == []
     assert ask(node, home, "license", terms_id)["number"] >= 1
     assert ask(node, home, "tx", made.id)["state"] == "proven"
 

@@ -68,9 +68,9 @@ def test_every_reading_method_answers_get_as_it_answers_post() -> None:
 def test_get_reads_booleans_numbers_enumerations_and_lists() -> None:
     async def check(node: Serving) -> None:
         address = format_id(node.world.addresses[1])
-        terms = (await node.result("license.list"))[-1]["id"]
-        ip = (await node.result("royalty.list"))[0]["parents"][0]
-        child = (await node.result("royalty.list"))[0]["ip"]
+        terms = (await node.result("license.list"))["items"][-1]["id"]
+        ip = (await node.result("royalty.list"))["items"][0]["parents"][0]
+        child = (await node.result("royalty.list"))["items"][0]["ip"]
         parents = json.dumps([{"ip": ip, "terms": terms}])
         query = urlencode({"sender": address, "child": child, "parents": parents})
 

@@ -170,6 +170,9 @@ class World:
         self.pool.append((tx, envelope.attachments))
         return tx.id
 
+    async def give_way(self) -> None:
+        await asyncio.sleep(0)
+
     def require_room(self) -> None:
         if self.busy:
             raise Busy("tx/Busy", "the node is busy", retry_after_ms=500)

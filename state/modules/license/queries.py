@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
-import msgspec
-
+from chain.application import Job
 from chain.codec import U32, U64, Record, encode_amount
 from chain.errors import Rejected
 from chain.fields import Amount, Denom, listing
-from chain.ids import AnyId, Holder, IpId, LotId, TermsId, format_id
+from chain.ids import ID_BYTES, AnyId, Holder, IpId, LotId, TermsId, format_id
 
+from ...layout import after
 from ...module import Event, EventPlace, IndexRow, QueryContext
+from ...paging import Limit, page
 from ..ip import require_registered
 from . import derivatives, lots, rows
 from . import messages as m
@@ -20,9 +21,6 @@ from .messages import Config, Terms
 from .terms import offer_of
 
 HOLDER_LOTS = b"license\0h"
-PAGE_MAX = 200
-
-Limit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)]
 
 
 class TermsView(Record):
@@ -31,6 +29,13 @@ class TermsView(Record):
     id: TermsId
     number: U64
     terms: Terms
+
+
+class TermsPage(Record):
+    """Some terms and where the next page begins (absent at the end)."""
+
+    items: list[TermsView]
+    cursor: TermsId | None
 
 
 class OfferView(Record):
@@ -43,6 +48,13 @@ class OfferView(Record):
     rev_share: U32
     currency: Denom | None
     disabled: bool
+
+
+class OfferPage(Record):
+    """Some offers and where the next page begins (absent at the end)."""
+
+    items: list[OfferView]
+    cursor: TermsId | None
 
 
 class LotView(Record):
@@ -65,6 +77,13 @@ class HoldingView(Record):
     amount: U64
 
 
+class HoldingPage(Record):
+    """Some holdings and where the next page begins (absent at the end)."""
+
+    items: list[HoldingView]
+    cursor: LotId | None
+
+
 class QuoteView(Record):
     """What a mint or a derivative would cost now."""
 
@@ -83,30 +102,32 @@ def get(query: QueryContext, *, terms: TermsId) -> TermsView:
 
 def list_terms(
     query: QueryContext, *, cursor: TermsId | None = None, limit: Limit = 50
-) -> list[TermsView]:
-    """Return registered terms in the order of their ids, after ``cursor``."""
-    views: list[TermsView] = []
-    for key, row in rows.TERMS.scan(query.state, start=cursor or b""):
-        if len(views) == limit:
-            break
-        if key != cursor:
-            views.append(TermsView(key, row.number, row.terms))
-    return views
+) -> Job[TermsPage]:
+    """Return registered terms in the order of their ids."""
+    candidates = (
+        (key, TermsView(key, row.number, row.terms))
+        for key, row in rows.TERMS.scan(query.state, start=cursor or b"")
+    )
+    return TermsPage(*(yield from page(query, candidates, limit)))
 
 
-def offers(query: QueryContext, *, ip: IpId) -> list[OfferView]:
+def offers(
+    query: QueryContext, *, ip: IpId, cursor: TermsId | None = None, limit: Limit = 50
+) -> Job[OfferPage]:
     """Return the terms an IP is offered under, with what it asks."""
     require_registered(query.state, ip)
-    views = []
-    for key, row in rows.ATTACHMENTS.scan(query.state, within=ip):
-        offer = offer_of(query.state, ip, key[21:])
-        views.append(
-            OfferView(
-                key[21:], row.inherited, row.config, encode_amount(offer.fee), offer.share,
-                offer.terms.currency, offer.disabled,
-            )
-        )  # fmt: skip
-    return views
+    attached = rows.ATTACHMENTS.scan(query.state, start=ip + (cursor or b""), within=ip)
+    candidates = ((key[ID_BYTES:], _offer_view(query, key, row)) for key, row in attached)
+    return OfferPage(*(yield from page(query, candidates, limit)))
+
+
+def _offer_view(query: QueryContext, key: bytes, row: rows.Attachment) -> OfferView:
+    ip, terms = key[:ID_BYTES], key[ID_BYTES:]
+    offer = offer_of(query.state, ip, terms)
+    return OfferView(
+        terms, row.inherited, row.config, encode_amount(offer.fee), offer.share,
+        offer.terms.currency, offer.disabled,
+    )  # fmt: skip
 
 
 def lot(query: QueryContext, *, lot: LotId) -> LotView:
@@ -115,19 +136,25 @@ def lot(query: QueryContext, *, lot: LotId) -> LotView:
     return LotView(lot, row.licensor, row.terms, row.rev_share, row.transferable, row.amount)
 
 
-def holdings(query: QueryContext, *, holder: Holder, limit: Limit = 50) -> list[HoldingView]:
-    """Return the licences a holder has."""
-    views: list[HoldingView] = []
+def holdings(
+    query: QueryContext, *, holder: Holder, cursor: LotId | None = None, limit: Limit = 50
+) -> Job[HoldingPage]:
+    """Return the licences a holder has, in the order of their lots."""
     prefix = HOLDER_LOTS + holder
-    for key, _ in query.index.scan(prefix, prefix + b"\xff" * 22):
-        lot_id = key[len(prefix) :]
-        amount = rows.held(query.state, lot_id, holder)
-        row = rows.LOTS.get(query.state, lot_id)
-        if amount and row is not None:
-            views.append(HoldingView(lot_id, row.licensor, row.terms, amount))
-        if len(views) == limit:
-            break
-    return views
+    found = query.index.scan(prefix + (cursor or b""), after(prefix))
+    candidates = (
+        (key[len(prefix) :], _holding_view(query, key[len(prefix) :], holder)) for key, _ in found
+    )
+    return HoldingPage(*(yield from page(query, candidates, limit)))
+
+
+def _holding_view(query: QueryContext, lot: bytes, holder: bytes) -> HoldingView | None:
+    """Return what a holder has of a lot; None if it has been burnt, consumed or moved on."""
+    amount = rows.held(query.state, lot, holder)
+    row = rows.LOTS.get(query.state, lot)
+    if not amount or row is None:
+        return None
+    return HoldingView(lot, row.licensor, row.terms, amount)
 
 
 def quote(

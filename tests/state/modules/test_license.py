@@ -71,7 +71,7 @@ def test_commercial_fields_need_commercial_use(name: str) -> None:
 def test_the_four_flavours_exist_from_genesis_as_numbers_one_to_four() -> None:
     net = Lineages()
 
-    numbers = {view.number: view.terms for view in queries.list_terms(net.query)}
+    numbers = {view.number: view.terms for view in net.ask(queries.list_terms).items}
 
     assert numbers == dict(enumerate(FLAVOURS, start=1))
 
@@ -202,7 +202,7 @@ def test_l01_minting_pays_the_licensor_and_makes_one_lot() -> None:
 
     assert net.claimable(ip) == 100
     assert rows.held(net.state, lot, net.addresses[2]) == 1
-    holdings = queries.holdings(net.query, holder=net.addresses[2])
+    holdings = net.ask(queries.holdings, holder=net.addresses[2]).items
     assert [view.amount for view in holdings] == [1]
     assert queries.lot(net.query, lot=lot).amount == 1
 
@@ -518,7 +518,7 @@ def test_the_child_inherits_terms_and_the_earliest_end() -> None:
 
     row = IPS.get(net.state, child)
     assert row is not None and row.expires_at == net.now_ms + 1_000_000
-    offered = {view.terms for view in queries.offers(net.query, ip=child)}
+    offered = {view.terms for view in net.ask(queries.offers, ip=child).items}
     assert offered == {terms, longer}
 
 
