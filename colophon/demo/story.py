@@ -122,8 +122,13 @@ class Story:
         quote = self.client.call(
             "license.quote",
             sender=self.who["lab"].address_text,
-            licensor=self.dataset,
-            terms=self.terms,
+            message={
+                "type": "license.mint",
+                "licensor": self.dataset,
+                "terms": self.terms,
+                "amount": 1,
+                "receiver": self.who["lab"].address_text,
+            },
         )
         outcome = self.client.register_derivative(
             self.who["lab"],

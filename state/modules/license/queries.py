@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
 
 from chain.application import Job
 from chain.codec import U32, U64, Record, encode_amount
-from chain.errors import Rejected
-from chain.fields import Amount, Denom, listing
-from chain.ids import ID_BYTES, AnyId, Holder, IpId, LotId, TermsId, format_id
+from chain.errors import Misuse, Rejected
+from chain.fields import Amount, Denom, Share
+from chain.ids import ID_BYTES, Holder, IpId, LotId, TermsId, format_id
 
 from ...layout import after
 from ...module import Event, EventPlace, IndexRow, QueryContext
 from ...paging import Limit, page
+from ...trial import run_trial
 from ..ip import require_registered
+from ..royalty.messages import Linked
 from . import derivatives, lots, rows
 from . import messages as m
 from .messages import Config, Terms
@@ -85,11 +86,16 @@ class HoldingPage(Record):
 
 
 class QuoteView(Record):
-    """What a mint or a derivative would cost now."""
+    """What a mint or a derivative would cost now, besides the transaction's own fee."""
 
     fee: Amount
     currency: Denom | None
-    rev_share: U32
+    shares: list[Share]
+    """Of revenue, for the licence minted or for each parent in the order named."""
+    deposit: Amount
+    """ncolo held while what is made exists, less what is freed."""
+    units: U64
+    """Metered units it uses: the least ``max_units`` that is enough."""
 
 
 def get(query: QueryContext, *, terms: TermsId) -> TermsView:
@@ -158,32 +164,31 @@ def _holding_view(query: QueryContext, lot: bytes, holder: bytes) -> HoldingView
 
 
 def quote(
-    query: QueryContext,
-    *,
-    sender: Holder,
-    licensor: IpId | None = None,
-    terms: TermsId | None = None,
-    amount: U64 = 1,
-    receiver: Holder | None = None,
-    child: AnyId | None = None,
-    parents: Annotated[list[m.Parent], listing(m.PARENTS_DECODED_MAX)] | None = None,
+    query: QueryContext, *, sender: Holder, message: m.Mint | m.RegisterDerivative
 ) -> QuoteView:
-    """Return the exact fee, or the exact refusal, that a message would meet now (N-license.9).
+    """Return what a message would cost, or how it would be refused, if it ran now (N-license.9)."""
+    if isinstance(message, m.Mint):
+        ctx = run_trial(query, sender, message, lots.apply_mint, 0)
+    else:
+        ctx = run_trial(
+            query, sender, message, derivatives.apply_register_derivative, message.max_units
+        )
+    fee, terms, shares = _price(ctx.events)
+    currency = rows.require_terms(query.state, terms).currency
+    return QuoteView(fee, currency, shares, encode_amount(max(ctx.deposits, 0)), ctx.units_used)
 
-    With ``licensor`` and ``terms``: of ``license.mint``; with ``child`` and ``parents``: of
-    ``license.register_derivative``.
-    """
-    if licensor is not None and terms is not None:
-        mint = m.Mint(licensor, terms, amount, receiver if receiver is not None else sender)
-        plan = lots.plan_mint(query.state, query.time_ms, sender, mint)
-        return QuoteView(encode_amount(plan.fee), plan.offer.terms.currency, plan.offer.share)
-    if child is not None and parents is not None:
-        message = m.RegisterDerivative(child, parents)
-        planned = derivatives.plan_derivative(None, query.state, query.time_ms, sender, message)
-        share = sum(parent.share for parent in planned.parents)
-        currency = planned.parents[0].terms.currency
-        return QuoteView(encode_amount(planned.fee), currency, share)
-    raise Rejected("license/QuoteWhat", "give licensor and terms for a mint, or child and parents")
+
+def _price(events: list[Event]) -> tuple[bytes, bytes, list[int]]:
+    """Return fee, terms and shares from the events of a mint or a link."""
+    shares: list[int] = []
+    for event in events:
+        if isinstance(event, Linked):
+            shares = event.shares
+        elif isinstance(event, m.Minted):
+            return event.fee, event.terms, [event.rev_share]
+        elif isinstance(event, m.DerivativeRegistered):
+            return event.fee, event.terms[0], shares
+    raise Misuse("a mint or a link has its event")
 
 
 def index(place: EventPlace, event: Event) -> Iterator[IndexRow]:
