@@ -163,6 +163,7 @@ def test_objects_are_asked_by_their_ids(node: Node, home: Path):
     assert ask(node, home, "license", ip)["items"] == []
     assert ask(node, home, "license", terms_id)["number"] >= 1
     assert ask(node, home, "tx", made.id)["state"] == "proven"
+    assert made.id in [item["id"] for item in ask(node, home, "recent", "--limit", "9")["items"]]
 
 
 def test_a_transaction_is_told_in_lines(node: Node, home: Path):

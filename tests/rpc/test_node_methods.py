@@ -463,6 +463,37 @@ def test_an_accounts_transactions_come_newest_first_page_by_page() -> None:
     serve(check)
 
 
+def test_the_newest_transactions_come_first_however_long_the_network_was_idle() -> None:
+    async def check(node: Serving) -> None:
+        head = node.world.machine.head.height
+        expected = [
+            (height, index, tx_id)
+            for height in range(head, 0, -1)
+            for index, tx_id in reversed(
+                list(enumerate(node.world.reader.block(height).transaction_ids))
+            )
+        ]
+        for _ in range(20):
+            node.world.block()
+        for limit in (1, 2, 3, 200):
+            found: list[Any] = []
+            cursor = None
+            while True:
+                page = await node.result("tx.recent", limit=limit, cursor=cursor)
+                assert len(page["items"]) <= limit
+                found += page["items"]
+                cursor = page["cursor"]
+                if cursor is None:
+                    break
+            placed = [(item["height"], item["index"], item["id"]) for item in found]
+            assert placed == [(height, index, hexed(tx_id)) for height, index, tx_id in expected]
+
+        beyond = await node.result("tx.recent", cursor="0x" + "ff" * 12, limit=200)
+        assert beyond["items"] == found
+
+    serve(check)
+
+
 # --- development ------------------------------------------------------------------------------
 
 
