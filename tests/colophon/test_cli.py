@@ -6,17 +6,35 @@ import json
 import subprocess
 import sys
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, get_args, get_origin
 
 import click
 import pytest
 
 from chain.bundle import DOES_NOT_PROVE, PROVES
+from chain.codec import Record
+from chain.fields import fields_of, json_names
 from chain.ids import address_of, format_id
+from chain.json_form import shape
 from colophon.cli.main import GROUPS, HELP, app
-from colophon.cli.readable import event_line, readable, show_duration, show_time
+from colophon.cli.readable import (
+    AMOUNT_FIELDS,
+    DURATION_FIELDS,
+    NCOLO_FIELDS,
+    SHARE_FIELDS,
+    TIME_FIELDS,
+    event_line,
+    readable,
+    show_duration,
+    show_time,
+)
+from rpc.table import make_table
+from state.families import REGISTRY
 from tests.colophon.served import ALICE, BOB, PASSPHRASE, Node, colophon, make_keys
+from tests.rpc.world import make_world
 
 ALICE_ID, BOB_ID = (format_id(address_of(key.public_key)) for key in (ALICE, BOB))
 HEAVY = ("aiohttp", "plyvel", "asyncio", "msgpack", "rich", "cryptography", "colophon.client")
@@ -104,6 +122,47 @@ def test_numbers_say_their_units():
         "closed_at": "never", "retention": "90d", "time_ms": "2023-11-14 22:13:20.000+00:00",
         "count": 5, "inner": [{"amount": "5", "denom": "royalty/ip1x"}],
     }  # fmt: skip
+
+
+def test_shares_and_prices_look_the_same_wherever_they_stand():
+    flow = {"receiver": "ip1x", "denom": "ncolo", "share": 90_000_000}
+    quote = {"fee": "5", "currency": "token/tok1x", "shares": [10_000_000, 2_500_000]}
+
+    assert readable({"items": [flow]})["items"][0]["share"] == "90%"
+    assert readable(quote) == {
+        "fee": "5", "currency": "token/tok1x", "shares": ["10%", "2.5%"]
+    }  # fmt: skip
+    assert readable({"base_fee": 1_000_000, "base_fee_floor": "1250000", "delta_ms": 50}) == {
+        "base_fee": "1 ncolo per unit", "base_fee_floor": "1.25 ncolo per unit",
+        "delta_ms": "50ms",
+    }  # fmt: skip
+
+
+def test_every_share_amount_and_time_that_a_node_tells_has_its_unit():
+    table = make_table(make_world())
+    records = [entry.result for entry in table.values()]
+    records += [*REGISTRY.events.values(), *REGISTRY.messages.values()]
+    fields = {field for record in records for field in numbers_in(record, "", set())}
+
+    shares = {name for what, name in fields if what == "share" or name.endswith("_share")}
+    amounts = {name for what, name in fields if what == "amount"}
+    times = {name for what, name in fields if what == "int" and "_ms" in name}
+    assert shares >= {"share", "shares", "rev_share"} and shares <= SHARE_FIELDS
+    assert amounts - {"units", "max_minting_fee"} <= NCOLO_FIELDS | AMOUNT_FIELDS
+    assert times <= TIME_FIELDS | DURATION_FIELDS
+
+
+def numbers_in(kind: Any, name: str, seen: set[Any]) -> Iterator[tuple[str, str]]:
+    """Yield (what it is, name) of every number in a type, however far inside."""
+    bare, extras, _ = shape(kind)
+    if get_origin(bare) is list:
+        yield from numbers_in(get_args(bare)[0], name, seen)
+    elif isinstance(bare, type) and issubclass(bare, Record) and bare not in seen:
+        seen.add(bare)
+        for field, attribute in json_names(bare).items():
+            yield from numbers_in(fields_of(bare)[attribute], field, seen)
+    elif extras.get("share") or extras.get("amount") or bare is int:
+        yield next((what for what in ("share", "amount") if extras.get(what)), "int"), name
 
 
 def test_an_event_is_one_line_of_what_is_there():
