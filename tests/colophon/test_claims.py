@@ -12,8 +12,11 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
+import pytest
 
+from chain.application import finish
 from chain.codec import encode_amount
+from chain.errors import Rejected
 from chain.ids import NCOLO, Kind, format_id
 from colophon.flows import Call, Flow, Outcome, claim_all_flow, result_of
 from colophon.wallet import Wallet
@@ -208,3 +211,16 @@ def test_a_descendant_of_many_paths_is_one_source() -> None:
     assert int.from_bytes(vault.inflow, "big") == sum(
         PAYMENT * SHARE * paths // 10**8 for paths in (1, 1, 2, *[4] * len(below))
     )
+
+
+def test_a_place_that_is_not_below_the_ip_is_refused() -> None:
+    family = Family()
+    child = family.child(family.top)
+    stranger = family.child(child)
+    family.flush()
+
+    with pytest.raises(Rejected, match="royalty/ZeroClaimableRoyalty"):
+        finish(sources(family.world.reader.context(), ip=child, cursor=family.top + child))
+    page = finish(sources(family.world.reader.context(), ip=child, cursor=child + stranger))
+
+    assert [view.source for view in page.items] == [stranger]

@@ -225,6 +225,20 @@ def test_objects_are_asked_by_their_ids(node: Node, home: Path):
     assert made.id in [item["id"] for item in ask(node, home, "recent", "--limit", "9")["items"]]
 
 
+def test_a_quote_is_asked_with_the_message_itself(node: Node, home: Path):
+    with node.client() as client:
+        terms = client.call("license.list")["items"][0]["id"]
+        made = client.register(
+            client.wallet(ALICE), kind="text", content_hash="0x" + "13" * 32, terms=terms
+        )
+    mint = {"type": "license.mint", "licensor": made.ids[0], "terms": terms, "amount": 2,
+            "receiver": BOB_ID}  # fmt: skip
+
+    quote = ask(node, home, "license", "quote", "bob", "--message", json.dumps(mint))
+
+    assert (quote["fee"], quote["units"], len(quote["shares"])) == ("0", 0, 1)
+
+
 def test_a_transaction_is_told_in_lines(node: Node, home: Path):
     with node.client() as client:
         made = client.register(client.wallet(ALICE), kind="text", content_hash="0x" + "12" * 32)
@@ -480,3 +494,20 @@ def test_the_passphrase_is_asked_for_where_no_environment_has_it(home: Path):
     assert PASSPHRASE not in colophon("key", "list", home=home).stdout
     make_keys(home, carol=BOB)
     assert colophon("key", "show", "carol", home=home).exit_code == 0
+
+
+def test_everything_an_ip_has_earned_is_claimed_by_one_command(node: Node, home: Path):
+    with node.client() as client:
+        alice = client.wallet(ALICE)
+        work = client.register(alice, kind="text", content_hash="0x" + "14" * 32).ids[0]
+        client.pay(alice, work, 1_000)
+
+    def claim() -> Any:
+        return colophon(
+            "--json", "tx", "claim-all", work, "--from", "alice", home=home, node=node.url
+        )
+
+    first, second = json.loads(claim().stdout), json.loads(claim().stdout)
+
+    assert (first["claimed"], len(first["sent"])) == ("1000", 1)
+    assert second == {"claimed": "0", "sent": []}
