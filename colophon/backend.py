@@ -347,7 +347,7 @@ class NodeBackend:
         machine = self._application.machine
         keys = machine.registry.body.decode(body).keys
         tx = machine.registry.read(body, [bytes(64)] * len(keys), machine.genesis_hash)
-        selection = machine.selection(machine.head.block_id, self._next_time_ms())
+        selection = machine.selection(machine.head.block_id, self.reader.next_time_ms())
         block = machine.executor.open_block(selection.overlay, selection.environment)
         authorise(block, tx)
         selection.overlay.commit()
@@ -363,9 +363,6 @@ class NodeBackend:
             receipt.message_index,
             receipt.events,
         )
-
-    def _next_time_ms(self) -> int:
-        return max(self._clock.wall_ms(), self._application.machine.head.time_ms + 1)
 
     # --- development --------------------------------------------------------------------------
 

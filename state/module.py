@@ -108,7 +108,8 @@ class Table(Generic[R]):
 class QueryContext:
     """What a query may look at: the finalised state at one height, and derived indexes.
 
-    One answer's: whatever is read through it is counted (``visits``).
+    One answer's: whatever is read through it is counted (``visits``). ``time_ms`` is that of a
+    block made now, which may be long after the newest one.
     """
 
     state: Scanner

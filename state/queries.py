@@ -5,7 +5,7 @@ Everything here reads the finalised state only; nothing here is a rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -82,8 +82,10 @@ class _Rows:
 class ChainReader:
     """Answers questions about one node's finalised chain."""
 
-    def __init__(self, machine: StateMachine) -> None:
+    def __init__(self, machine: StateMachine, wall_ms: Callable[[], int] = lambda: 0) -> None:
+        """``wall_ms``: the node's clock, for those who ask what would happen now."""
         self.machine = machine
+        self._wall_ms = wall_ms
         self._store = machine.store
         self._state = _Rows(machine, layout.STATE)
         self._index = _Rows(machine, layout.INDEX)
@@ -98,9 +100,13 @@ class ChainReader:
             self._index,
             self.machine.genesis_hash,
             head.height,
-            head.time_ms,
+            self.next_time_ms(),
             self.machine.params,
         )
+
+    def next_time_ms(self) -> int:
+        """Return the time that a block made now would have (B6)."""
+        return max(self._wall_ms(), self.machine.head.time_ms + 1)
 
     # --- blocks -------------------------------------------------------------------------------
 
