@@ -81,6 +81,13 @@ def optional_of(kind: Any) -> Any | None:
     return None
 
 
+def members_of(kind: Any) -> dict[str, type[Record]]:
+    """Return name → record of a union of named records (messages, events); else nothing."""
+    if get_origin(kind) not in (Union, UnionType) or optional_of(kind) is not None:
+        return {}
+    return {str(part.__struct_config__.tag): part for part in get_args(kind)}
+
+
 @cache
 def fields_of(record: type[Record]) -> dict[str, Any]:
     """Return field name → annotated type of a record, in wire order."""
@@ -108,6 +115,9 @@ def _compile(bare: Any, extras: dict[str, Any]) -> Check | None:
     if inner is not None:
         inner_bare, inner_extras = split_annotation(inner)
         return _optional(_compile(inner_bare, {**extras, **inner_extras}))
+    members = members_of(bare)
+    if members:
+        return _member_check(tuple(members.values()))
     checks = [make(extras[name]) for name, make in _EXTRA_CHECKS.items() if extras.get(name)]
     if get_origin(bare) is list:
         checks += _list_checks(get_args(bare)[0])
@@ -116,6 +126,17 @@ def _compile(bare: Any, extras: dict[str, Any]) -> Check | None:
     if not checks:
         return None
     return checks[0] if len(checks) == 1 else _all_of(tuple(checks))
+
+
+def _member_check(members: tuple[type[Record], ...]) -> Check:
+    checks = {member: checker(member) for member in members}
+
+    def check_member(value: Any, where: str) -> None:
+        check = checks[type(value)]
+        if check is not None:
+            check(value, where)
+
+    return check_member
 
 
 def _optional(check: Check | None) -> Check | None:

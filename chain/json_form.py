@@ -18,7 +18,7 @@ import msgspec
 
 from .codec import Record, encode_amount
 from .errors import Misuse, Rejected
-from .fields import Blob, fields_of, json_names, optional_of, split_annotation
+from .fields import Blob, fields_of, json_names, members_of, optional_of, split_annotation
 from .ids import Kind, format_id, parse_id
 from .types import AMOUNT_MAX, U64_MAX
 
@@ -209,6 +209,9 @@ def _reader(bare: Any, extras: dict[str, Any]) -> Read:
         return lambda form, where, attach: _enum(bare, form, where)
     if isinstance(bare, type) and issubclass(bare, Record):
         return lambda form, where, attach: record_from_json(bare, form, where, attach)
+    members = members_of(bare)
+    if members:
+        return lambda form, where, attach: _member(members, form, where, attach)
     raise Misuse(f"{bare!r} cannot be read from JSON")
 
 
@@ -231,6 +234,14 @@ def _text(form: Any, where: str, attach: Attach | None) -> str:
     if not isinstance(form, str):
         raise _wrong(where, form, "text")
     return form
+
+
+def _member(members: dict[str, type[Record]], form: Any, where: str, attach: Attach | None) -> Any:
+    """Read one of several named records by its ``type``."""
+    name = form.get("type") if isinstance(form, dict) else None
+    if not isinstance(name, str) or name not in members:
+        raise _wrong(where, form, f"an object whose type is one of {', '.join(members)}")
+    return record_from_json(members[name], form, where, attach)
 
 
 def record_from_json(

@@ -8,7 +8,7 @@ from types import NoneType
 from typing import Any, get_args, get_origin
 
 from .codec import Record
-from .fields import Blob, fields_of, json_names
+from .fields import Blob, fields_of, json_names, members_of
 from .ids import PREFIX, Kind
 from .json_form import defaults_of, shape
 
@@ -42,6 +42,9 @@ def _schema(bare: Any, extras: dict[str, Any]) -> dict[str, Any]:
         return {"type": ["integer", "string"], "pattern": "^[0-9]+$"}
     if isinstance(bare, type) and issubclass(bare, Record):
         return record_schema(bare)
+    members = members_of(bare)
+    if members:
+        return {"type": "object", "oneOf": [record_schema(part) for part in members.values()]}
     return {}
 
 

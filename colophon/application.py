@@ -54,7 +54,7 @@ class NodeApplication:
         pool: NodePool,
     ) -> None:
         self.machine = machine
-        self.reader = ChainReader(machine)
+        self.reader = ChainReader(machine, clock.wall_ms)
         self.pool = pool
         self.listeners: list[Finalised] = []
         """Called, in order, with every block that becomes final here."""

@@ -136,8 +136,8 @@ class AsyncClient:
         """Pay an IP ``amount`` of the denomination's smallest unit."""
         return await self.run(pay_flow(wallet, ip, amount, denom, reference))
 
-    async def claim_all(self, wallet: Wallet, ip: str, denom: str = "ncolo") -> Outcome | None:
-        """Collect everything an IP has earned; None if there is nothing."""
+    async def claim_all(self, wallet: Wallet, ip: str, denom: str = "ncolo") -> list[Outcome]:
+        """Collect all an IP has earned, in as many claims as it takes; none if there is nothing."""
         return await self.run(claim_all_flow(wallet, ip, denom))
 
     async def open_log(

@@ -38,6 +38,7 @@ from state.registry import Transaction
 from .admission import Admission, Hope
 from .application import NodeApplication
 from .clock import Clock, may_travel
+from .gate import Gate
 from .health import Health
 from .host import Host
 from .network.router import Router
@@ -68,6 +69,7 @@ class NodeBackend:
         host: Host,
         router: Router,
         verifier: BatchVerifier,
+        gate: Gate,
         clock: Clock,
         faucet: SigningKey | None,
     ) -> None:
@@ -79,6 +81,7 @@ class NodeBackend:
         self._pool = application.pool
         self._admission = Admission(application.machine, application.pool)
         self._verifier = verifier
+        self._gate = gate
         self._clock = clock
         self._health = Health(application, host, router, clock)
         self._wallet = None
@@ -168,6 +171,11 @@ class NodeBackend:
 
     def _tell_availability(self) -> None:
         self._host.set_available(self._pool.has_ready)
+
+    async def give_way(self) -> None:
+        """Let consensus go first, between two steps of a long answer."""
+        await self._gate.wait()
+        await asyncio.sleep(0)
 
     # --- transactions -------------------------------------------------------------------------
 
@@ -321,7 +329,7 @@ class NodeBackend:
         machine = self._application.machine
         keys = machine.registry.body.decode(body).keys
         tx = machine.registry.read(body, [bytes(64)] * len(keys), machine.genesis_hash)
-        selection = machine.selection(machine.head.block_id, self._next_time_ms())
+        selection = machine.selection(machine.head.block_id, self.reader.next_time_ms())
         block = machine.executor.open_block(selection.overlay, selection.environment)
         authorise(block, tx)
         selection.overlay.commit()
@@ -337,9 +345,6 @@ class NodeBackend:
             receipt.message_index,
             receipt.events,
         )
-
-    def _next_time_ms(self) -> int:
-        return max(self._clock.wall_ms(), self._application.machine.head.time_ms + 1)
 
     # --- development --------------------------------------------------------------------------
 

@@ -164,8 +164,8 @@ class Client:
         """Pay an IP ``amount`` of the denomination's smallest unit."""
         return self.run(pay_flow(wallet, ip, amount, denom, reference))
 
-    def claim_all(self, wallet: Wallet, ip: str, denom: str = "ncolo") -> Outcome | None:
-        """Collect everything an IP has earned; None if there is nothing."""
+    def claim_all(self, wallet: Wallet, ip: str, denom: str = "ncolo") -> list[Outcome]:
+        """Collect all an IP has earned, in as many claims as it takes; none if there is nothing."""
         return self.run(claim_all_flow(wallet, ip, denom))
 
     def open_log(

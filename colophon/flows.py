@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from chain.errors import ColophonError, Rejected
 from chain.ids import Kind, format_id
+from state.modules.royalty.messages import SOURCES_MAX
 
 from .wallet import Draft, Signed, Wallet
 
@@ -23,10 +24,8 @@ FEE_HORIZON = 10
 """Blocks for which a fee must be enough: a transaction waits no longer unless blocks are full."""
 LINK_UNITS = 20_000
 """Metered units offered for a link; half is charged, lineages of some hundreds fit."""
-CLAIM_UNITS = 40_000
-"""Metered units offered for a claim with sources."""
-SOURCES_MAX = 1_024
-"""Sources of one claim; the next claim takes the rest."""
+SOURCES_ASKED = 200
+"""Sources asked for at once."""
 
 FAUCET_PAUSE_MS = 50
 FAUCET_PAUSES_MAX = 600
@@ -238,22 +237,52 @@ def pay_flow(
     return (yield from send_flow(wallet, draft))
 
 
-def claim_all_flow(wallet: Wallet, ip: str, denom: str = "ncolo") -> Flow[Outcome | None]:
-    """Settle what all descendants owe an IP and pay its holder; None if there is nothing."""
-    sources = yield Call("royalty.sources", {"ip": ip, "denom": denom})
-    own = yield Call("royalty.claimable", {"ip": ip, "denom": denom})
-    if not sources and own["amount"] == "0":
-        return None
-    names = [source["source"] for source in sources][:SOURCES_MAX]
-    draft = Draft().add(
+def claim_all_flow(wallet: Wallet, ip: str, denom: str = "ncolo") -> Flow[list[Outcome]]:
+    """Settle what all descendants owe an IP and pay its holder, in as many claims as it takes.
+
+    Each claim has the sources that its units allow. Returns nothing if there is nothing.
+    """
+    units_max = int((yield Call("chain.params", {}))["tx_units_max"])
+    outcomes: list[Outcome] = []
+    waiting: list[dict[str, Any]] = []
+    where: dict[str, Any] | None = {}
+    while where is not None:
+        given = {"ip": ip, "denom": denom, "limit": SOURCES_ASKED}
+        page = yield Call("royalty.sources", given | where)
+        for source in page["items"]:
+            if waiting and not _fits(wallet, ip, denom, [*waiting, source], units_max):
+                outcomes.append((yield from send_flow(wallet, _claim(ip, denom, waiting))))
+                waiting = []
+            waiting.append(source)
+        where = None if page["cursor"] is None else {"cursor": page["cursor"]}
+    if not waiting:
+        own = yield Call("royalty.claimable", {"ip": ip, "denom": denom})
+        if own["amount"] == "0":
+            return []
+    outcomes.append((yield from send_flow(wallet, _claim(ip, denom, waiting))))
+    return outcomes
+
+
+def _fits(
+    wallet: Wallet, ip: str, denom: str, sources: Sequence[dict[str, Any]], units_max: int
+) -> bool:
+    """Tell whether one claim can have these sources."""
+    if len(sources) > SOURCES_MAX:
+        return False
+    return wallet.units(_claim(ip, denom, sources)) <= units_max
+
+
+def _claim(ip: str, denom: str, sources: Sequence[dict[str, Any]]) -> Draft:
+    """Return a claim of sources as ``royalty.sources`` names them."""
+    return Draft().add(
         "royalty.claim",
         ip=ip,
         denoms=[denom],
-        sources=names,
+        sources=[source["source"] for source in sources],
         holders=[],
-        max_units=CLAIM_UNITS if names else 0,
+        may_be_empty=bool(sources),  # somebody else may settle them meanwhile
+        max_units=sum(int(source["units"]) for source in sources),
     )
-    return (yield from send_flow(wallet, draft))
 
 
 def open_log_flow(

@@ -128,7 +128,7 @@ def open_parts(home: Home, config: Config, genesis: Genesis, key: SigningKey) ->
         faucet = read_key(home.faucet_key) if home.faucet_key.exists() else None
         verifier = BatchVerifier(workers, gate)
         name = config.node.name
-        backend = NodeBackend(name, application, host, router, verifier, clock, faucet)
+        backend = NodeBackend(name, application, host, router, verifier, gate, clock, faucet)
         yield Parts(application, host, router, backend)
 
 

@@ -112,6 +112,11 @@ class Wallet:
             encode_amount(max_fee), encode_amount(tip), None, list(messages),
         )  # fmt: skip
 
+    def units(self, draft: Draft) -> int:
+        """Return the units a transaction of this draft declares (F1), whatever is offered."""
+        rough = self.body(draft.messages, seq=2**63, max_fee=2**127, tip=2**127, valid_until=2**63)
+        return REGISTRY.read(encode(rough), [bytes(64)], self.genesis_hash).units
+
     def sign(
         self, draft: Draft, *, seq: int, base_fee: int, lane: int = 0, tip: int = 0,
         valid_until: int = 0, max_fee: int | None = None,

@@ -129,6 +129,10 @@ class Backend(Protocol):
         """Return what the node says of itself."""
         ...
 
+    async def give_way(self) -> None:
+        """Let consensus go first, between two steps of a long answer."""
+        ...
+
     def require_room(self) -> None:
         """Raise ``Busy`` while the node takes no transaction of any client."""
         ...

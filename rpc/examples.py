@@ -13,9 +13,16 @@ import msgspec
 
 from chain.codec import Record, encode
 from chain.errors import Rejected
-from chain.fields import Blob, fields_of, json_names, optional_of, split_annotation
+from chain.fields import (
+    Blob,
+    fields_of,
+    json_names,
+    members_of,
+    optional_of,
+    split_annotation,
+)
 from chain.ids import Kind, format_id
-from chain.json_form import defaults_of, from_json, to_json
+from chain.json_form import defaults_of, from_json, record_to_json, to_json
 from chain.transaction import Envelope
 from state.modules.account import ACCOUNTS
 from state.queries import ChainReader
@@ -31,7 +38,6 @@ ALSO = {
     "anchor.records": ("actor",),
     "chain.blocks": ("from", "to"),
     "events.subscribe": ("filter",),
-    "license.quote": ("licensor", "terms"),
     "tx.simulate": ("body",),
 }
 """Optional parameters that an example gives besides the required ones."""
@@ -85,6 +91,8 @@ class Samples:
         tx: Transaction = self._reader.machine.read_transaction(signed)
         self._ids.setdefault(Kind.ACCOUNT, tx.body.sender)
         self._name("sender", format_id(tx.body.sender))
+        for message in tx.body.messages:
+            self._name("message", record_to_json(message))
         if height < self._reader.machine.head.height:
             self._name("id", "0x" + tx.id.hex())
         else:
@@ -146,6 +154,10 @@ class Samples:
             return {"hash": "0x" + "00" * 32, "length": 0}
         if isinstance(bare, type) and issubclass(bare, IntEnum):
             return next(iter(bare)).name.lower()
+        members = members_of(bare)
+        if members:
+            name, member = next(iter(members.items()))
+            return {"type": name, **self._of_kind(member)}
         if isinstance(bare, type) and issubclass(bare, Record):
             kinds, defaults = fields_of(bare), defaults_of(bare)
             return {

@@ -11,13 +11,15 @@ import asyncio
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from reprlib import repr as short_repr
 from typing import Any
 
 import msgspec
 
+from chain.application import Job
 from chain.errors import ColophonError, Rejected
 from chain.json_form import Content, from_json, no_content, plain_details
 from state.queries import NotFound, Unavailable
@@ -93,6 +95,13 @@ class Call:
     notification: bool
 
 
+GiveWay = Callable[[], Awaitable[None]]
+
+
+async def _let_others_run() -> None:
+    await asyncio.sleep(0)
+
+
 class Dispatcher:
     """Answers requests by a table of methods."""
 
@@ -103,12 +112,17 @@ class Dispatcher:
         batch_max: int,
         content: Content = no_content,
         outcomes: Counter[tuple[str, str]] | None = None,
+        give_way: GiveWay = _let_others_run,
     ) -> None:
-        """``content`` finds the bytes behind blobs; ``outcomes`` counts (method, outcome)."""
+        """``content`` finds the bytes behind blobs; ``outcomes`` counts (method, outcome).
+
+        ``give_way`` is awaited between two steps of an answer.
+        """
         self.methods = methods
         self.batch_max = batch_max
         self.outcomes: Counter[tuple[str, str]] = Counter() if outcomes is None else outcomes
         self._content = content
+        self._give_way = give_way
 
     def with_methods(self, methods: Mapping[str, Method]) -> Dispatcher:
         """Return a dispatcher that knows or replaces ``methods`` besides, and counts together."""
@@ -117,6 +131,7 @@ class Dispatcher:
             batch_max=self.batch_max,
             content=self._content,
             outcomes=self.outcomes,
+            give_way=self._give_way,
         )
 
     async def answer(self, raw: bytes) -> bytes | None:
@@ -174,7 +189,11 @@ class Dispatcher:
             raise RpcError(INVALID_PARAMS, refusal.message, data) from None
         try:
             result = method.function(**values)
-            return method.write(await result if method.waits else result, self._content)
+            if method.waits:
+                result = await result
+            elif method.steps:
+                result = await self._finish(result)
+            return method.write(result, self._content)
         except Rejected as refusal:
             raise refused(refusal, method.reads) from None
         except RpcError:
@@ -182,6 +201,15 @@ class Dispatcher:
         except Exception:
             log.exception("rpc_method_failed method=%s", method.name)
             raise RpcError(INTERNAL_ERROR, "internal error; the node's log has the cause") from None
+
+    async def _finish(self, job: Job[Any]) -> Any:
+        with closing(job):
+            while True:
+                try:
+                    next(job)
+                except StopIteration as stop:
+                    return stop.value
+                await self._give_way()
 
 
 def parse_call(request: object) -> Call:

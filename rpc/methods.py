@@ -7,10 +7,10 @@ A method is a function with keyword parameters; names, types, defaults and the s
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -51,6 +51,8 @@ class Method:
     """Whether it changes nothing: only such methods are served over GET."""
     waits: bool
     """Whether the function is a coroutine."""
+    steps: bool = False
+    """Whether the function returns a ``Job`` that makes the result."""
     examples: tuple[dict[str, Any], ...] = ()
     """Parameters of examples in their JSON form, where types alone do not say enough."""
 
@@ -74,10 +76,14 @@ def method(
         params[entry.name.rstrip("_")] = Param(kind, entry.name, required, default, _check_of(kind))
     summary = (inspect.getdoc(function) or "").split("\n\n")[0]
     summary = summary.replace("\n", " ").replace("``", "`")
-    result = hints["return"]
+    result, steps = hints["return"], False
+    if get_origin(result) is Generator:
+        result, steps = get_args(result)[2], True
     waits = inspect.iscoroutinefunction(function)
     write = json_writer(result)
-    return Method(name, function, params, result, write, summary, reads, waits, tuple(examples))
+    return Method(
+        name, function, params, result, write, summary, reads, waits, steps, tuple(examples)
+    )
 
 
 def _check_of(kind: Any) -> Check:
@@ -117,17 +123,7 @@ def family_methods(registry: Registry, reader: ChainReader) -> list[Method]:
 
 
 def _query_method(name: str, query: Query, reader: ChainReader) -> Method:
-    described = method(name, query)
-    return Method(
-        name=name,
-        function=partial(_run_query, query, reader),
-        params=described.params,
-        result=described.result,
-        write=described.write,
-        summary=described.summary,
-        reads=True,
-        waits=False,
-    )
+    return replace(method(name, query), function=partial(_run_query, query, reader))
 
 
 def _run_query(query: Query, reader: ChainReader, **values: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from chain.application import finish
 from chain.errors import Rejected
 from chain.json_form import Content, no_content
 from chain.json_schema import json_schema, record_schema
@@ -122,7 +123,8 @@ def _example(method: Method, given: JsonObject, content: Content) -> JsonObject:
     }
     if method.reads and not method.waits and method.name != "rpc.discover":
         try:
-            result = method.write(method.function(**bind(method, given)), content)
+            answer = method.function(**bind(method, given))
+            result = method.write(finish(answer) if method.steps else answer, content)
         except Rejected:
             return pairing  # the chain has nothing to show yet
         if len(msgspec.json.encode(result)) <= RESULT_BYTES_MAX:

@@ -72,7 +72,10 @@ class RpcServer:
     ) -> None:
         self.methods = make_table(backend)
         self.dispatcher = Dispatcher(
-            self.methods, batch_max=limits.batch_max, content=backend.reader.blob
+            self.methods,
+            batch_max=limits.batch_max,
+            content=backend.reader.blob,
+            give_way=backend.give_way,
         )
         self._backend = backend
         self._limits = limits

@@ -28,13 +28,13 @@ PAGE_MAX = 200
 """Rows of one answer."""
 HORIZON_MAX = 1_000
 """Blocks a fee can be asked for; a base fee that far away is a guess at best."""
-ACCOUNT_CURSOR_BYTES = 12
-"""A cursor in an account's transactions: height and index of the last one seen."""
+PLACE_BYTES = 12
+"""A cursor in a list of transactions: height and index of the last one seen."""
 
 EnvelopeBytes = Annotated[bytes, data(TX_BYTES_MAX)]
 """A signed transaction with its attachments (T3)."""
 Limit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)]
-Cursor = Annotated[bytes, msgspec.Meta(min_length=12, max_length=ACCOUNT_CURSOR_BYTES)]
+Cursor = Annotated[bytes, msgspec.Meta(min_length=PLACE_BYTES, max_length=PLACE_BYTES)]
 
 
 class Submitted(Record):
@@ -100,18 +100,18 @@ class TxProof(Record):
     finality: FinalityProof
 
 
-class AccountTx(Record):
-    """A final transaction of an account."""
+class PlacedTx(Record):
+    """A final transaction and its place."""
 
     id: Hash
     height: U64
     index: U32
 
 
-class AccountTxPage(Record):
+class PlacedTxPage(Record):
     """Some transactions, newest first, and where the next page begins (absent at the end)."""
 
-    items: list[AccountTx]
+    items: list[PlacedTx]
     cursor: Cursor | None
 
 
@@ -131,6 +131,7 @@ class TxMethods:
             method("tx.get", self.get),
             method("tx.proof", self.proof),
             method("tx.simulate", self.simulate, reads=False),
+            method("tx.recent", self.recent),
             method("tx.pending", self.pending),
             method("tx.fee", self.fee),
             method("account.transactions", self.transactions),
@@ -256,11 +257,19 @@ class TxMethods:
 
     def transactions(
         self, *, address: AccountId, cursor: Cursor | None = None, limit: Limit = 50
-    ) -> AccountTxPage:
+    ) -> PlacedTxPage:
         """Return the final transactions an account sent, newest first."""
-        rows = self._reader.account_transactions(address, cursor, limit + 1)
-        items = [
-            AccountTx(tx_id, int.from_bytes(place[:8], "big"), int.from_bytes(place[8:], "big"))
-            for place, tx_id in rows[:limit]
-        ]
-        return AccountTxPage(items, rows[limit - 1][0] if len(rows) > limit else None)
+        return _page(self._reader.account_transactions(address, cursor, limit + 1), limit)
+
+    def recent(self, *, cursor: Cursor | None = None, limit: Limit = 50) -> PlacedTxPage:
+        """Return the chain's final transactions, newest first, however long ago they came."""
+        return _page(self._reader.recent_transactions(cursor, limit + 1), limit)
+
+
+def _page(rows: list[tuple[bytes, bytes]], limit: int) -> PlacedTxPage:
+    """Return the first ``limit`` of (cursor, tx id) rows, and where they end if there are more."""
+    items = [
+        PlacedTx(tx_id, int.from_bytes(place[:8], "big"), int.from_bytes(place[8:], "big"))
+        for place, tx_id in rows[:limit]
+    ]
+    return PlacedTxPage(items, rows[limit - 1][0] if len(rows) > limit else None)

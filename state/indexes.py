@@ -1,4 +1,4 @@
-"""Derived rows: where transactions are, what accounts did, what families list (docs/operating.md).
+"""Derived rows: places of transactions, acts of accounts, lists of families (docs/operating.md).
 
 Written in the same batch as the block they come from; nothing under the root depends on them.
 """
@@ -49,6 +49,9 @@ def block_rows(
                     joined.setdefault(key, []).append(value)
                 else:
                     yield layout.INDEX + key, value
+    if transactions:
+        ids = b"".join(tx.id for tx in transactions)
+        yield layout.height_key(layout.BLOCK_TXS, height), ids
     for key, values in joined.items():
         yield layout.INDEX + key, b"".join(values)
 

@@ -24,6 +24,9 @@ FAILURE = b"f"
 BLOB = b"x"
 META = b"m"
 
+BLOCK_TXS = INDEX + b"tx\0"
+"""u64 height → the ids of the block's transactions, joined; blocks without any have no row."""
+
 META_HEAD = META + b"head"
 META_GENESIS = META + b"genesis"
 META_SCHEMA = META + b"schema"

@@ -17,6 +17,7 @@ from chain.codec import Record, encode
 from chain.params import Params
 
 from .layout import after
+from .visits import CountedRows, Visits
 
 R = TypeVar("R", bound=Record)
 
@@ -103,9 +104,13 @@ class Table(Generic[R]):
             yield key[len(self.prefix) :], self._decode(raw)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class QueryContext:
-    """What a query may look at: the finalised state at one height, and derived indexes."""
+    """What a query may look at: the finalised state at one height, and derived indexes.
+
+    One answer's: whatever is read through it is counted (``visits``). ``time_ms`` is that of a
+    block made now, which may be long after the newest one.
+    """
 
     state: Scanner
     index: Scanner
@@ -113,10 +118,19 @@ class QueryContext:
     height: int
     time_ms: int
     params: Params
+    visits: Visits = field(default_factory=Visits)
+
+    def __post_init__(self) -> None:
+        self.state = CountedRows(self.state.get, self.state.scan, self.visits)
+        self.index = CountedRows(self.index.get, self.index.scan, self.visits)
 
 
 Query = Callable[..., Any]
-"""``query(context, *, name: annotated type, …) -> Record``; annotations give the RPC schema."""
+"""``query(context, *, name: annotated type, …) -> Record``; annotations give the RPC schema.
+
+Returns the record, or a ``Job`` that makes it in steps: whatever answers a list, or may look at
+many rows (paging.py).
+"""
 
 Apply = Callable[[Any, Any], None]
 """``apply(context, message)``; raises ``Rejected``, and then nothing of it remains."""

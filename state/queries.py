@@ -5,7 +5,7 @@ Everything here reads the finalised state only; nothing here is a rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -16,9 +16,10 @@ from chain.errors import Corruption, Rejected
 from chain.finality import FINALITY_PROOF, FinalityProof
 from chain.hashing import tagged_hash
 from chain.header import HEADER, Header
-from chain.merkle import list_proof
+from chain.merkle import HASH_BYTES, list_proof
 from chain.state_proof import StateProof
 from chain.transaction import SignedBody
+from chain.types import U64_MAX
 
 from . import layout
 from .executor import Receipt
@@ -81,8 +82,10 @@ class _Rows:
 class ChainReader:
     """Answers questions about one node's finalised chain."""
 
-    def __init__(self, machine: StateMachine) -> None:
+    def __init__(self, machine: StateMachine, wall_ms: Callable[[], int] = lambda: 0) -> None:
+        """``wall_ms``: the node's clock, for those who ask what would happen now."""
         self.machine = machine
+        self._wall_ms = wall_ms
         self._store = machine.store
         self._state = _Rows(machine, layout.STATE)
         self._index = _Rows(machine, layout.INDEX)
@@ -97,9 +100,13 @@ class ChainReader:
             self._index,
             self.machine.genesis_hash,
             head.height,
-            head.time_ms,
+            self.next_time_ms(),
             self.machine.params,
         )
+
+    def next_time_ms(self) -> int:
+        """Return the time that a block made now would have (B6)."""
+        return max(self._wall_ms(), self.machine.head.time_ms + 1)
 
     # --- blocks -------------------------------------------------------------------------------
 
@@ -203,6 +210,25 @@ class ChainReader:
             rows.append((key[len(prefix) :], tx_id))
             if len(rows) == limit:
                 break
+        return rows
+
+    def recent_transactions(self, before: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
+        """Return (cursor, tx id) of the chain's transactions, newest first."""
+        height, index = self.machine.head.height, None
+        if before is not None:
+            height, index = int.from_bytes(before[:8], "big"), int.from_bytes(before[8:], "big")
+        stop = layout.height_key(layout.BLOCK_TXS, min(height, U64_MAX - 1) + 1)
+        rows: list[tuple[bytes, bytes]] = []
+        for key, joined in self._store.scan(layout.BLOCK_TXS, stop, reverse=True):
+            place = key[len(layout.BLOCK_TXS) :]
+            count = len(joined) // HASH_BYTES
+            if index is not None and int.from_bytes(place, "big") == height:
+                count = min(count, index)
+            for at in reversed(range(count)):
+                tx_id = joined[at * HASH_BYTES : (at + 1) * HASH_BYTES]
+                rows.append((place + at.to_bytes(4, "big"), tx_id))
+                if len(rows) == limit:
+                    return rows
         return rows
 
     # --- state --------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ def account(session: Session, address: str) -> None:
     address = resolver(session)(address)
     with connect(session) as client:
         answer = client.call("account.get", address=address)
-        answer["balances"] = client.call("account.balances", address=address)
+        answer["balances"] = client.call("account.balances", address=address)["items"]
     show(session, answer)
 
 
@@ -154,6 +154,17 @@ def supply(session: Session, denom: str) -> None:
 def fee(session: Session) -> None:
     """Show what to offer for a transaction."""
     show(session, ask(session, "tx.fee", {}))
+
+
+@click.command("recent")
+@click.option("--limit", type=click.IntRange(1, 200), default=20, help="How many; default: 20.")
+@click.pass_obj
+def recent(session: Session, limit: int) -> None:
+    """List the newest final transactions."""
+    answer = ask(session, "tx.recent", {"limit": limit})
+    columns = ("height", "index", "id")
+    rows = [[item[name] for name in columns] for item in answer["items"]]
+    session.table(columns, rows, answer)
 
 
 @click.command("pending")
@@ -269,7 +280,7 @@ class FamilyQueries(click.Group):
 PLAIN = {
     item.name or "": item
     for item in (
-        status, block, blocks, tx, account, validators, params, supply, fee, pending, call
+        status, block, blocks, tx, recent, account, validators, params, supply, fee, pending, call
     )
 }  # fmt: skip
 

@@ -16,11 +16,16 @@ AMOUNT_FIELDS = frozenset(
      "entitled", "due", "settled", "fee", "rev_ceiling", "derivative_rev_ceiling"}
 )  # fmt: skip
 """Amounts in the denomination (``denom`` or ``currency``) of the same object."""
-TIME_FIELDS = frozenset({"from", "to", "last_to", "closed_at", "expires_at", "created_at",
+TIME_FIELDS = frozenset({"from", "to", "time", "last_to", "closed_at", "expires_at", "created_at",
                          "registered_ms", "time_ms", "block_time_ms", "valid_until", "generated_at",
                          "taken_ms"})  # fmt: skip
-SHARE_FIELDS = frozenset({"share", "rev_share", "stack", "fee_burn", "royalty_fee", "output_share"})
-DURATION_FIELDS = frozenset({"retention", "max_merge_delay"})
+SHARE_FIELDS = frozenset({"share", "shares", "rev_share", "max_rev_share", "stack", "contribution",
+                          "fee_burn", "royalty_fee", "output_share"})  # fmt: skip
+DURATION_FIELDS = frozenset({"retention", "max_merge_delay", "block_interval_ms_min", "delta_ms",
+                             "certify_ms_max", "heartbeat_ms", "message_delay_ms",
+                             "precision_ms"})  # fmt: skip
+PRICE_FIELDS = frozenset({"base_fee", "suggested_base_fee", "base_fee_floor", "base_fee_genesis"})
+"""µncolo per unit of work."""
 TIMES_FROM_MS = 10**12
 """Smaller numbers under a time's name are no dates of ours (0 means never)."""
 
@@ -36,13 +41,18 @@ def readable(form: Any) -> Any:
 
 
 def _value(name: str, value: Any, denom: Any) -> Any:
-    if isinstance(value, dict | list):
+    if isinstance(value, list):
+        return [_value(name, item, denom) for item in value]
+    if isinstance(value, dict):
         return readable(value)
     number = _integer(value)
     if number is None:
         return value
-    if name in NCOLO_FIELDS or (name in AMOUNT_FIELDS and denom == "ncolo"):
+    is_elsewhere = name in AMOUNT_FIELDS and denom not in (None, "ncolo")
+    if (name in NCOLO_FIELDS and not is_elsewhere) or (name in AMOUNT_FIELDS and denom == "ncolo"):
         return show_amount(number)
+    if name in PRICE_FIELDS:
+        return show_price(number)
     if name in TIME_FIELDS:
         return show_time(number)
     if name in SHARE_FIELDS:
@@ -58,6 +68,13 @@ def _integer(value: Any) -> int | None:
     if isinstance(value, int):
         return value
     return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else None
+
+
+def show_price(micro: int) -> str:
+    """Return a price per unit of work, exactly."""
+    whole, rest = divmod(micro, 1_000_000)
+    decimals = f".{rest:06d}".rstrip("0").rstrip(".")
+    return f"{whole}{decimals} ncolo per unit"
 
 
 def show_time(ms: int) -> str:

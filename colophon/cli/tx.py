@@ -16,12 +16,20 @@ import click
 from chain.errors import Rejected
 from chain.fields import fields_of, json_names
 from chain.json_form import defaults_of
-from colophon.amounts import parse_amount
+from colophon.amounts import parse_amount, show_amount
 from state.families import REGISTRY
 from state.module import Message
 
 from .output import Session
-from .sending import resolver, run_forms, sending_options, take_sending
+from .sending import (
+    connect,
+    key_options,
+    resolver,
+    run_forms,
+    sending_options,
+    take_sending,
+    unlock,
+)
 from .values import Shape, parse_time, read_json
 
 ALIASES = {"send": "bank.send"}
@@ -133,13 +141,15 @@ class TxGroup(click.Group):
     """Families, aliases and ``submit``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return aliases, families, ``submit``."""
-        return [*ALIASES, *(module.name for module in REGISTRY.modules), "submit"]
+        """Return aliases, families, ``claim-all``, ``submit``."""
+        return [*ALIASES, *(module.name for module in REGISTRY.modules), "claim-all", "submit"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return an alias, a family or ``submit``."""
+        """Return an alias, a family, ``claim-all`` or ``submit``."""
         if cmd_name == "submit":
             return submit
+        if cmd_name == "claim-all":
+            return claim_all
         if cmd_name in ALIASES:
             tag = ALIASES[cmd_name]
             return message_command(tag, REGISTRY.messages[tag], cmd_name)
@@ -155,6 +165,31 @@ def command() -> None:
     Amounts are `1.5colo` or ncolo, ids may be names of own keys, `@FILE` is a file's content,
     durations are `90d`, shares `10%`. `--dry-run` shows fee and outcome and sends nothing.
     """
+
+
+@click.command("claim-all", params=list(key_options()))
+@click.argument("ip")
+@click.option("--denom", default="ncolo", help="What to claim; default: ncolo.")
+@click.pass_obj
+def claim_all(session: Session, /, ip: str, denom: str, **values: Any) -> None:
+    """Claim all an IP has earned: as many `royalty.claim` as its descendants need."""
+    with connect(session) as client:
+        wallet = client.wallet(unlock(session, take_sending(values)))
+        outcomes = client.claim_all(wallet, ip, denom)
+    sent = [
+        {"id": outcome.id, "height": outcome.height, "fee": outcome.receipt["fee"]}
+        for outcome in outcomes
+    ]
+    claimed = sum(
+        int(event["amount"])
+        for outcome in outcomes
+        for event in outcome.events
+        if event["type"] == "royalty.claimed"
+    )
+    shown = show_amount(claimed) if denom == "ncolo" else f"{claimed} {denom}"
+    lines = [f"final  {item['id']}  height {item['height']}" for item in sent]
+    lines.append(f"claimed {shown}" if sent else "nothing to claim")
+    session.show({"claimed": str(claimed), "sent": sent}, "\n".join(lines))
 
 
 SUBMIT_KEYS = frozenset({"messages", "lane", "max_fee", "tip", "valid_until"})

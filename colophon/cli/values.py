@@ -22,7 +22,14 @@ import msgspec
 
 from chain.codec import Record
 from chain.errors import Rejected
-from chain.fields import Blob, fields_of, json_names, optional_of, split_annotation
+from chain.fields import (
+    Blob,
+    fields_of,
+    json_names,
+    members_of,
+    optional_of,
+    split_annotation,
+)
 from chain.ids import PREFIX, Kind
 from chain.types import DURATION_MAX_MS
 from colophon.amounts import parse_amount, parse_duration, parse_share
@@ -50,6 +57,7 @@ class Shape:
         self.bare = bare
         self.extras = extras
         self.is_list = get_origin(bare) is list
+        self.members = members_of(bare)
         self.item = get_args(bare)[0] if self.is_list else None
         self.low = next((meta.ge for meta in metas if meta.ge is not None), 0)
         self.high = next((meta.le for meta in metas if meta.le is not None), None)
@@ -109,6 +117,8 @@ class Shape:
             forms = [f"{PREFIX[Kind(kind)]}1…" for kind in sorted(self.extras["kinds"])]
             own = ", or an own key's name" if 0 in self.extras["kinds"] else ""
             return " or ".join(forms) + own
+        if self.members:
+            return f"JSON or @FILE of one of {', '.join(self.members)}"
         if self.is_record():
             return f"JSON or @FILE: {{{', '.join(json_names(self.bare))}}}"
         plain = {
@@ -135,7 +145,7 @@ class Shape:
             "ID": self.extras.get("kinds") or self.extras.get("id"),
             "DENOM": self.extras.get("denom"),
             "AMOUNT": self.extras.get("amount"),
-            "JSON": self.is_record(),
+            "JSON": self.is_record() or self.members,
             "HEX": self.bare is bytes,
             "INTEGER": self.bare is int,
         }
@@ -180,6 +190,8 @@ class Shape:
             return resolve(text) if 0 in self.extras["kinds"] else text
         if self.is_record():
             return self._record(text, resolve)
+        if self.members:
+            return dict(read_json(text))
         if self.is_blob:
             return _blob(text)
         if self.is_hash and text.startswith("@"):

@@ -110,7 +110,7 @@ class Story:
 
     def _remix_terms(self) -> str:
         """Return the id of the third flavour every network begins with."""
-        for view in self.client.call("license.list"):
+        for view in self.client.call("license.list")["items"]:
             if int(view["number"]) == 3:
                 terms: str = view["id"]
                 return terms
@@ -122,8 +122,13 @@ class Story:
         quote = self.client.call(
             "license.quote",
             sender=self.who["lab"].address_text,
-            licensor=self.dataset,
-            terms=self.terms,
+            message={
+                "type": "license.mint",
+                "licensor": self.dataset,
+                "terms": self.terms,
+                "amount": 1,
+                "receiver": self.who["lab"].address_text,
+            },
         )
         outcome = self.client.register_derivative(
             self.who["lab"],
@@ -167,15 +172,17 @@ class Story:
     def let_royalties_flow(self) -> None:
         """Each owner claims; the dataset's part comes up the lineage."""
         self.say.chapter("Royalties flow up the lineage, to the last unit")
-        for view in self.client.call("royalty.flows", ip=self.model):
+        for view in self.client.call("royalty.flows", ip=self.model)["items"]:
             name = self._name(view["receiver"])
-            share = int(view["share"]) / 10**14
+            share = int(view["share"]) / 10**6
             self.say.step(f"{name:<7} {share:5.1f} %", colo(int(view["entitled"])))
         for owner, ip in (("lab", self.model), ("studio", self.dataset)):
-            outcome = self.client.claim_all(self.who[owner], ip)
-            paid = [event for event in outcome.events if event["type"] == "royalty.claimed"] \
-                if outcome else []  # fmt: skip
-            self.claimed[owner] = sum(int(event["amount"]) for event in paid)
+            self.claimed[owner] = sum(
+                int(event["amount"])
+                for outcome in self.client.claim_all(self.who[owner], ip)
+                for event in outcome.events
+                if event["type"] == "royalty.claimed"
+            )
             self.say.step(f"{owner} claims for {short(ip)}", colo(self.claimed[owner]))
 
     def prove_offline(self) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import msgspec
 
+from chain.application import Job
 from chain.codec import U8, U64, CounterBytes, Record, encode_amount
 from chain.crypto import require_public_key
 from chain.errors import Rejected
@@ -23,6 +24,7 @@ from chain.types import AMOUNT_MAX, ROYALTY_UNITS
 
 from ..context import Context
 from ..module import Event, Message, Module, QueryContext, Reader, Scanner, Table, Writer
+from ..paging import Limit, page
 
 DEPOSITS = module_id("deposits")
 """Holds every object's deposit until the object is removed."""
@@ -333,6 +335,13 @@ class BalanceView(Record):
     amount: Amount
 
 
+class BalancePage(Record):
+    """Some balances and where the next page begins (absent at the end)."""
+
+    items: list[BalanceView]
+    cursor: Denom | None
+
+
 class NonceView(Record):
     """The next sequence number of a lane."""
 
@@ -347,16 +356,34 @@ def get_account(query: QueryContext, *, address: Holder) -> AccountView:
     return AccountView(address, row.balance, row.seq, keys, row.keys.threshold if row.keys else 1)
 
 
-def get_balances(query: QueryContext, *, address: Holder) -> list[BalanceView]:
-    """Return every balance of a holder that is not zero, ncolo first."""
-    own = balance_of(query.state, address)
-    views = [BalanceView(NCOLO, encode_amount(own))] if own else []
-    for key, row in BALANCES.scan(query.state, within=address):
-        if row.amount:
-            views.append(BalanceView(key[21:], row.amount))
-    if address[0] == Kind.IP and BALANCES.get(query.state, address + address) is None:
-        views.append(BalanceView(address, encode_amount(ROYALTY_UNITS)))
-    return views
+def get_balances(
+    query: QueryContext, *, address: Holder, cursor: Denom | None = None, limit: Limit = 50
+) -> Job[BalancePage]:
+    """Return the balances of a holder that are not zero, ncolo first."""
+    balances = _balances(query, address, cursor or NCOLO)
+    candidates = (
+        (denom, BalanceView(denom, encode_amount(amount)) if amount else None)
+        for denom, amount in balances
+    )
+    return BalancePage(*(yield from page(query, candidates, limit)))
+
+
+def _balances(query: QueryContext, holder: bytes, start: bytes) -> Iterator[tuple[bytes, int]]:
+    """Yield (denomination, amount) in order; royalty units never moved are implicit."""
+    if start == NCOLO:
+        yield NCOLO, balance_of(query.state, holder)
+    is_implicit = (
+        holder[0] == Kind.IP
+        and start <= holder
+        and BALANCES.get(query.state, holder + holder) is None
+    )
+    for key, row in BALANCES.scan(query.state, start=holder + start, within=holder):
+        if is_implicit and key[21:] > holder:
+            is_implicit = False
+            yield holder, ROYALTY_UNITS
+        yield key[21:], int.from_bytes(row.amount, "big")
+    if is_implicit:
+        yield holder, ROYALTY_UNITS
 
 
 def get_nonce(

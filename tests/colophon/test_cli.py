@@ -6,17 +6,35 @@ import json
 import subprocess
 import sys
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, get_args, get_origin
 
 import click
 import pytest
 
 from chain.bundle import DOES_NOT_PROVE, PROVES
+from chain.codec import Record
+from chain.fields import fields_of, json_names
 from chain.ids import address_of, format_id
+from chain.json_form import shape
 from colophon.cli.main import GROUPS, HELP, app
-from colophon.cli.readable import event_line, readable, show_duration, show_time
+from colophon.cli.readable import (
+    AMOUNT_FIELDS,
+    DURATION_FIELDS,
+    NCOLO_FIELDS,
+    SHARE_FIELDS,
+    TIME_FIELDS,
+    event_line,
+    readable,
+    show_duration,
+    show_time,
+)
+from rpc.table import make_table
+from state.families import REGISTRY
 from tests.colophon.served import ALICE, BOB, PASSPHRASE, Node, colophon, make_keys
+from tests.rpc.world import make_world
 
 ALICE_ID, BOB_ID = (format_id(address_of(key.public_key)) for key in (ALICE, BOB))
 HEAVY = ("aiohttp", "plyvel", "asyncio", "msgpack", "rich", "cryptography", "colophon.client")
@@ -106,6 +124,47 @@ def test_numbers_say_their_units():
     }  # fmt: skip
 
 
+def test_shares_and_prices_look_the_same_wherever_they_stand():
+    flow = {"receiver": "ip1x", "denom": "ncolo", "share": 90_000_000}
+    quote = {"fee": "5", "currency": "token/tok1x", "shares": [10_000_000, 2_500_000]}
+
+    assert readable({"items": [flow]})["items"][0]["share"] == "90%"
+    assert readable(quote) == {
+        "fee": "5", "currency": "token/tok1x", "shares": ["10%", "2.5%"]
+    }  # fmt: skip
+    assert readable({"base_fee": 1_000_000, "base_fee_floor": "1250000", "delta_ms": 50}) == {
+        "base_fee": "1 ncolo per unit", "base_fee_floor": "1.25 ncolo per unit",
+        "delta_ms": "50ms",
+    }  # fmt: skip
+
+
+def test_every_share_amount_and_time_that_a_node_tells_has_its_unit():
+    table = make_table(make_world())
+    records = [entry.result for entry in table.values()]
+    records += [*REGISTRY.events.values(), *REGISTRY.messages.values()]
+    fields = {field for record in records for field in numbers_in(record, "", set())}
+
+    shares = {name for what, name in fields if what == "share" or name.endswith("_share")}
+    amounts = {name for what, name in fields if what == "amount"}
+    times = {name for what, name in fields if what == "int" and "_ms" in name}
+    assert shares >= {"share", "shares", "rev_share"} and shares <= SHARE_FIELDS
+    assert amounts - {"units", "max_minting_fee"} <= NCOLO_FIELDS | AMOUNT_FIELDS
+    assert times <= TIME_FIELDS | DURATION_FIELDS
+
+
+def numbers_in(kind: Any, name: str, seen: set[Any]) -> Iterator[tuple[str, str]]:
+    """Yield (what it is, name) of every number in a type, however far inside."""
+    bare, extras, _ = shape(kind)
+    if get_origin(bare) is list:
+        yield from numbers_in(get_args(bare)[0], name, seen)
+    elif isinstance(bare, type) and issubclass(bare, Record) and bare not in seen:
+        seen.add(bare)
+        for field, attribute in json_names(bare).items():
+            yield from numbers_in(fields_of(bare)[attribute], field, seen)
+    elif extras.get("share") or extras.get("amount") or bare is int:
+        yield next((what for what in ("share", "amount") if extras.get(what)), "int"), name
+
+
 def test_an_event_is_one_line_of_what_is_there():
     event = {"type": "x.y", "a": None, "b": True, "c": [1, 2], "d": {"e": "f", "g": None}, "h": []}
 
@@ -146,8 +205,8 @@ def test_the_chain_is_asked(node: Node, home: Path):
 def test_objects_are_asked_by_their_ids(node: Node, home: Path):
     with node.client() as client:
         wallet = client.wallet(ALICE)
-        terms = client.call("license.list")[0]["terms"]
-        terms_id = client.call("license.list")[0].get("id") or terms
+        terms = client.call("license.list")["items"][0]["terms"]
+        terms_id = client.call("license.list")["items"][0].get("id") or terms
         made = client.register(wallet, kind="dataset", content_hash="0x" + "11" * 32)
         log = client.open_log(wallet).ids[0]
     ip = made.ids[0]
@@ -156,13 +215,28 @@ def test_objects_are_asked_by_their_ids(node: Node, home: Path):
     assert ask(node, home, "ip", "get", "--ip", ip)["owner"] == ALICE_ID
     assert ask(node, home, "ip", "lineage", ip, "--depth", "2")["ancestors"] == []
     assert ask(node, home, "ip", "list", "--owner", "alice")["items"][0]["ip"] == ip
-    assert ask(node, home, "ip", "by_content", "0x" + "11" * 32)[0]["ip"] == ip
+    assert ask(node, home, "ip", "by_content", "0x" + "11" * 32)["items"][0]["ip"] == ip
     assert ask(node, home, "log", log)["owner"] == ALICE_ID
     assert ask(node, home, "anchor", "get", "--log", log)["owner"] == ALICE_ID
     assert ask(node, home, "royalty", ip)["policy"] == "none"
-    assert ask(node, home, "license", ip) == []
+    assert ask(node, home, "license", ip)["items"] == []
     assert ask(node, home, "license", terms_id)["number"] >= 1
     assert ask(node, home, "tx", made.id)["state"] == "proven"
+    assert made.id in [item["id"] for item in ask(node, home, "recent", "--limit", "9")["items"]]
+
+
+def test_a_quote_is_asked_with_the_message_itself(node: Node, home: Path):
+    with node.client() as client:
+        terms = client.call("license.list")["items"][0]["id"]
+        made = client.register(
+            client.wallet(ALICE), kind="text", content_hash="0x" + "13" * 32, terms=terms
+        )
+    mint = {"type": "license.mint", "licensor": made.ids[0], "terms": terms, "amount": 2,
+            "receiver": BOB_ID}  # fmt: skip
+
+    quote = ask(node, home, "license", "quote", "bob", "--message", json.dumps(mint))
+
+    assert (quote["fee"], quote["units"], len(quote["shares"])) == ("0", 0, 1)
 
 
 def test_a_transaction_is_told_in_lines(node: Node, home: Path):
@@ -420,3 +494,20 @@ def test_the_passphrase_is_asked_for_where_no_environment_has_it(home: Path):
     assert PASSPHRASE not in colophon("key", "list", home=home).stdout
     make_keys(home, carol=BOB)
     assert colophon("key", "show", "carol", home=home).exit_code == 0
+
+
+def test_everything_an_ip_has_earned_is_claimed_by_one_command(node: Node, home: Path):
+    with node.client() as client:
+        alice = client.wallet(ALICE)
+        work = client.register(alice, kind="text", content_hash="0x" + "14" * 32).ids[0]
+        client.pay(alice, work, 1_000)
+
+    def claim() -> Any:
+        return colophon(
+            "--json", "tx", "claim-all", work, "--from", "alice", home=home, node=node.url
+        )
+
+    first, second = json.loads(claim().stdout), json.loads(claim().stdout)
+
+    assert (first["claimed"], len(first["sent"])) == ("1000", 1)
+    assert second == {"claimed": "0", "sent": []}

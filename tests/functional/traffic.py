@@ -106,7 +106,7 @@ class Traffic:
     def check(self, client: Client) -> None:
         """Compare a node with everything that was ever reported final."""
         for each in self._clients:
-            paid = client.call("account.balances", address=format_id(target(each.number)))
+            paid = client.call("account.balances", address=format_id(target(each.number)))["items"]
             amounts = [int(row["amount"]) for row in paid]
             assert amounts == ([AMOUNT * len(each.final)] if each.final else [])
             for tx_id, height in each.final.items():

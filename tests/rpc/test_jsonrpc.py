@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from chain.application import Job
 from chain.codec import U64
 from chain.errors import Rejected
 from rpc.backend import Busy, TimedOut
-from rpc.jsonrpc import ERRORS, Dispatcher
+from rpc.jsonrpc import ERRORS, Dispatcher, RpcError
 from rpc.methods import method
 from state.queries import NotFound, Unavailable
 
@@ -332,3 +333,30 @@ def test_calls_are_counted_by_outcome() -> None:
         ("unknown_object", "-32001"): 1,
         ("unknown", "-32601"): 2,
     }
+
+
+def test_a_long_answer_gives_way_between_its_steps_and_is_ended_by_a_refusal() -> None:
+    order: list[str] = []
+
+    def count(*, to: U64) -> Job[int]:
+        """Count in steps."""
+        try:
+            for number in range(to):
+                order.append(f"step {number}")
+                yield
+                if number == 2:
+                    raise Rejected("test/TooFar", "three is too far")
+            return to
+        finally:
+            order.append("closed")
+
+    async def give_way() -> None:
+        order.append("others")
+
+    dispatcher = Dispatcher({"count": method("count", count)}, batch_max=1, give_way=give_way)
+
+    assert asyncio.run(dispatcher.call("count", {"to": 2})) == 2
+    assert order == ["step 0", "others", "step 1", "others", "closed"]
+    with pytest.raises(RpcError, match="too far"):
+        asyncio.run(dispatcher.call("count", {"to": 9}))
+    assert order[-3:] == ["step 2", "others", "closed"]

@@ -27,6 +27,15 @@ from state.modules.account import ACCOUNTS
 from state.modules.bank import Send
 from state.modules.ip.asset import IpKind
 from state.modules.ip.messages import Execute, Register
+from state.modules.license.messages import (
+    Attach,
+    Parent,
+    RegisterDerivative,
+    RegisterTerms,
+    Terms,
+)
+from state.modules.license.rows import terms_id_of
+from state.modules.royalty.shares import Policy
 from tests.rpc.world import Serving, World, hexed, make_world
 
 
@@ -459,6 +468,70 @@ def test_an_accounts_transactions_come_newest_first_page_by_page() -> None:
 
         assert pages == whole["items"]
         assert [item["height"] for item in pages] == [8, 7, 7, 6, 5, 2, 1]
+
+    serve(check)
+
+
+def test_the_newest_transactions_come_first_however_long_the_network_was_idle() -> None:
+    async def check(node: Serving) -> None:
+        head = node.world.machine.head.height
+        expected = [
+            (height, index, tx_id)
+            for height in range(head, 0, -1)
+            for index, tx_id in reversed(
+                list(enumerate(node.world.reader.block(height).transaction_ids))
+            )
+        ]
+        for _ in range(20):
+            node.world.block()
+        for limit in (1, 2, 3, 200):
+            found: list[Any] = []
+            cursor = None
+            while True:
+                page = await node.result("tx.recent", limit=limit, cursor=cursor)
+                assert len(page["items"]) <= limit
+                found += page["items"]
+                cursor = page["cursor"]
+                if cursor is None:
+                    break
+            placed = [(item["height"], item["index"], item["id"]) for item in found]
+            assert placed == [(height, index, hexed(tx_id)) for height, index, tx_id in expected]
+
+        beyond = await node.result("tx.recent", cursor="0x" + "ff" * 12, limit=200)
+        assert beyond["items"] == found
+
+    serve(check)
+
+
+def test_a_quote_refuses_what_has_expired_since_the_newest_block() -> None:
+    async def check(node: Serving) -> None:
+        world = node.world
+        terms = Terms(
+            royalty_policy=Policy.LAP, commercial_use=True, expiration=60, currency=NCOLO,
+            derivatives_allowed=True, derivatives_reciprocal=True,
+        )  # fmt: skip
+        parent = world.next_id(Kind.IP, 0)
+        world.send(0, Register(IpKind.TEXT, bytes(31) + b"p"))
+        world.send(0, RegisterTerms(terms))
+        world.block()
+        child = world.next_id(Kind.IP, 1)
+        world.send(1, Register(IpKind.TEXT, bytes(31) + b"c"))
+        world.send(0, Attach(parent, terms_id_of(terms)))
+        world.block()
+        world.send(1, RegisterDerivative(child, [Parent(parent, terms_id_of(terms))]))
+        world.block()
+        mint = {
+            "type": "license.mint", "licensor": format_id(child), "amount": 1,
+            "terms": format_id(terms_id_of(terms)), "receiver": format_id(world.addresses[2]),
+        }  # fmt: skip
+        asked = {"sender": format_id(world.addresses[1]), "message": mint}
+
+        fresh = await node.result("license.quote", **asked)
+        world.advance(60_000 + 20_000)
+        late = (await node.call("license.quote", **asked))["error"]
+
+        assert fresh["fee"] == "0"
+        assert late["data"]["code"] == "license/ParentIpExpired"
 
     serve(check)
 

@@ -53,7 +53,11 @@ def test_every_reading_method_answers_get_as_it_answers_post() -> None:
         document = await node.result("rpc.discover")
         for entry in document["methods"]:
             params = {item["name"]: item["value"] for item in entry["examples"][0]["params"]}
-            status, answer = await get(node, f"/{entry['name']}?{urlencode(params)}")
+            texts = {
+                name: json.dumps(value) if isinstance(value, dict) else value
+                for name, value in params.items()
+            }
+            status, answer = await get(node, f"/{entry['name']}?{urlencode(texts)}")
             if entry["x-get"]:
                 assert (status, answer["result"]) == (
                     200,
@@ -68,11 +72,12 @@ def test_every_reading_method_answers_get_as_it_answers_post() -> None:
 def test_get_reads_booleans_numbers_enumerations_and_lists() -> None:
     async def check(node: Serving) -> None:
         address = format_id(node.world.addresses[1])
-        terms = (await node.result("license.list"))[-1]["id"]
-        ip = (await node.result("royalty.list"))[0]["parents"][0]
-        child = (await node.result("royalty.list"))[0]["ip"]
-        parents = json.dumps([{"ip": ip, "terms": terms}])
-        query = urlencode({"sender": address, "child": child, "parents": parents})
+        terms = (await node.result("license.list"))["items"][-1]["id"]
+        ip = (await node.result("royalty.list"))["items"][0]["parents"][0]
+        child = (await node.result("royalty.list"))["items"][0]["ip"]
+        parents = [{"ip": ip, "terms": terms}]
+        message = {"type": "license.register_derivative", "child": child, "parents": parents}
+        query = urlencode({"sender": address, "message": json.dumps(message)})
 
         numbers = await get(node, "/chain.blocks?from=2&to=3")
         kind = await get(node, "/ip.list?kind=model&limit=1")

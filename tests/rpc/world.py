@@ -75,7 +75,7 @@ class World:
         validators = [GenesisValidator(self.validator.public_key, 1)]
         self.genesis = Genesis(1, "rpc-test", START_MS, bytes(16), params, validators, accounts, [])
         self.machine = StateMachine(MemoryStore(), self.genesis, REGISTRY)
-        self.reader = ChainReader(self.machine)
+        self.reader = ChainReader(self.machine, lambda: START_MS + self.clock_ms)
         self.pool: list[tuple[Transaction, list[Attachment]]] = []
         self.listeners: list[Callable[[FinalBlock], None]] = []
         self.finalised = asyncio.Event()
@@ -180,6 +180,9 @@ class World:
             raise Rejected("tx/WrongSeq", "not the next", found=tx.body.seq, message_index=0)
         self.pool.append((tx, envelope.attachments))
         return tx.id
+
+    async def give_way(self) -> None:
+        await asyncio.sleep(0)
 
     def require_room(self) -> None:
         if self.busy:

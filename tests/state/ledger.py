@@ -7,7 +7,8 @@ hold. Keys, times and fees are fixed, so a test is a few lines that say what it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ from state.executor import OK, Environment, Executed, Executor, Receipt
 from state.families import MODULES, REGISTRY
 from state.indexes import block_rows
 from state.invariants import check_state
-from state.module import Message, QueryContext
+from state.module import Message, Query, QueryContext
 from state.modules.account import ACCOUNTS, balance_of, next_seq
 from state.overlay import Overlay
 from state.registry import Transaction
@@ -44,16 +45,20 @@ class MemoryState:
 
     def __init__(self) -> None:
         self.rows: dict[bytes, bytes] = {}
+        self._order: list[bytes] | None = None
 
     def get(self, key: bytes) -> bytes | None:
         return self.rows.get(key)
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        for key in sorted(self.rows):
-            if start <= key < stop:
-                yield key, self.rows[key]
+        if self._order is None:
+            self._order = sorted(self.rows)
+        first, last = bisect_left(self._order, start), bisect_left(self._order, stop)
+        for key in self._order[first:last]:
+            yield key, self.rows[key]
 
     def apply(self, writes: dict[bytes, bytes | None]) -> None:
+        self._order = None
         for key, value in writes.items():
             if value is None:
                 self.rows.pop(key, None)
@@ -108,6 +113,11 @@ class Ledger:
         return QueryContext(
             self.state, self.index, self.hash, self.height, self.now_ms, self.params
         )
+
+    def ask(self, query: Query, **arguments: Any) -> Any:
+        """Return the answer of a query at once, whether it comes in steps or not."""
+        answer = query(self.query, **arguments)
+        return finish(answer) if isinstance(answer, Generator) else answer
 
     # --- sending ------------------------------------------------------------------------------
 

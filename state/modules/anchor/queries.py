@@ -8,11 +8,12 @@ about a log of a million batches reads some forty rows, not a million.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from chain.anchored import Log
+from chain.application import Job
 from chain.codec import U32, U64, Hash, Record, encode
 from chain.errors import Rejected
 from chain.ids import ID_BYTES, Holder, IpId, LogId, LotId, RecordId, format_id
@@ -20,10 +21,12 @@ from chain.merkle import Peaks, log_consistency_path, log_inclusion_path
 from chain.record import Batch, Facets
 
 from ...module import Event, EventPlace, IndexRow, QueryContext
+from ...paging import Limit, page
 from . import messages as m
 from .rows import LOGS
 from .views import (
     CURSOR_BYTES,
+    BatchPage,
     BatchProof,
     BatchView,
     CheckpointView,
@@ -34,11 +37,6 @@ from .views import (
     RecordPage,
     RecordView,
 )
-
-PAGE_MAX = 200
-"""Rows of one answer."""
-
-Limit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)]
 
 _FAMILY = b"anchor\0"
 BATCHES = _FAMILY + b"b"
@@ -96,14 +94,13 @@ def list_logs(
     owner: Holder | None = None,
     cursor: LogId | None = None,
     limit: Limit = 50,
-) -> LogPage:
+) -> Job[LogPage]:
     """Return logs, all or of one owner, in the order of their ids."""
-    found: list[LogView] = []
-    for log in _logs(query, owner, cursor or b""):
-        if len(found) == limit:
-            return LogPage(found, log)
-        found.append(_log_view(log, _require_log(query, log)))
-    return LogPage(found, None)
+    candidates = (
+        (log, _log_view(log, _require_log(query, log)))
+        for log in _logs(query, owner, cursor or b"")
+    )
+    return LogPage(*(yield from page(query, candidates, limit)))
 
 
 def get_batch(query: QueryContext, *, log: LogId, batch_no: U64) -> BatchView:
@@ -113,11 +110,14 @@ def get_batch(query: QueryContext, *, log: LogId, batch_no: U64) -> BatchView:
 
 
 def list_batches(
-    query: QueryContext, *, log: LogId, start: U64 = 0, limit: Limit = 50
-) -> list[BatchView]:
-    """Return batches of a log in order, from number ``start`` on."""
-    stop = min(start + limit, _require_log(query, log).batches)
-    return [_batch_view(log, number, _row(query, log, number)) for number in range(start, stop)]
+    query: QueryContext, *, log: LogId, cursor: U64 = 0, limit: Limit = 50
+) -> Job[BatchPage]:
+    """Return batches of a log in order, from number ``cursor`` on."""
+    candidates = (
+        (number, _batch_view(log, number, _row(query, log, number)))
+        for number in range(cursor, _require_log(query, log).batches)
+    )
+    return BatchPage(*(yield from page(query, candidates, limit)))
 
 
 def get_checkpoint(query: QueryContext, *, log: LogId, size: U64 | None = None) -> CheckpointView:
@@ -168,7 +168,7 @@ def list_records(
     parent: Hash | None = None,
     cursor: Cursor | None = None,
     limit: Limit = 50,
-) -> RecordPage:
+) -> Job[RecordPage]:
     """Return the interactions of one actor, agent, model, owner, leaf or parent leaf."""
     filters = (
         (BY_ACTOR, actor), (BY_AGENT, agent), (BY_MODEL, model), (BY_HOLDER, owner),
@@ -181,14 +181,9 @@ def list_records(
             f"give one of actor, agent, model, owner, leaf and parent, not {len(given)} of them",
         )
     prefix = given[0][0] + given[0][1]
-    found: list[RecordView] = []
-    for key, _ in query.index.scan(prefix + (cursor or b""), prefix + b"\xff" * CURSOR_BYTES):
-        if len(found) == limit:
-            return RecordPage(found, key[len(prefix) :])
-        view = _record_view(query, key[-ID_BYTES:])
-        if view is not None:
-            found.append(view)
-    return RecordPage(found, None)
+    found = query.index.scan(prefix + (cursor or b""), prefix + b"\xff" * CURSOR_BYTES)
+    candidates = ((key[len(prefix) :], _record_view(query, key[-ID_BYTES:])) for key, _ in found)
+    return RecordPage(*(yield from page(query, candidates, limit)))
 
 
 def index(place: EventPlace, event: Event) -> Iterator[IndexRow]:

@@ -106,3 +106,10 @@ class RecordPage(Record):
 
     items: list[RecordView]
     cursor: Cursor | None
+
+
+class BatchPage(Record):
+    """Some batches, and the number of the next page's first one (absent at the end)."""
+
+    items: list[BatchView]
+    cursor: U64 | None

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import msgspec
 
+from chain.application import Job
 from chain.codec import U32, U64, Hash, Record
 from chain.fields import Blob
 from chain.ids import ID_BYTES, Holder, IpId
 
 from ...module import Event, EventPlace, IndexRow, QueryContext
+from ...paging import Limit, page
 from . import messages as m
 from . import rows
 from .asset import (
@@ -27,10 +29,9 @@ from .asset import (
 )
 from .rows import IPS, Ip, require_registered
 
-PAGE_MAX = 200
-"""Rows of one answer."""
-
-Limit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)]
+EDGE_BYTES = 1 + ID_BYTES
+EdgeCursor = Annotated[bytes, msgspec.Meta(min_length=EDGE_BYTES, max_length=EDGE_BYTES)]
+"""A cursor in an IP's edges: relation and target."""
 
 BY_OWNER = b"ip\0o"
 BY_KIND = b"ip\0k"
@@ -82,6 +83,13 @@ class PlaceView(Record):
     index: U32
 
 
+class PlacePage(Record):
+    """Some registrations, and the number of the next page's first one (absent at the end)."""
+
+    items: list[PlaceView]
+    cursor: U32 | None
+
+
 class RevisionView(Record):
     """One dated change."""
 
@@ -95,6 +103,13 @@ class RevisionView(Record):
     reason: Blob | None
 
 
+class RevisionPage(Record):
+    """Some changes, and the number of the next page's first one (absent at the end)."""
+
+    items: list[RevisionView]
+    cursor: U32 | None
+
+
 class EdgeView(Record):
     """One typed edge."""
 
@@ -102,6 +117,13 @@ class EdgeView(Record):
     relation: Relation
     target: IpId
     accepted: bool
+
+
+class EdgePage(Record):
+    """Some edges and where the next page begins (absent at the end)."""
+
+    items: list[EdgeView]
+    cursor: EdgeCursor | None
 
 
 def _view(query: QueryContext, ip: bytes, row: Ip) -> IpView:
@@ -130,17 +152,19 @@ def list_ips(
     kind: IpKind | None = None,
     cursor: IpId | None = None,
     limit: Limit = 50,
-) -> IpPage:
+) -> Job[IpPage]:
     """Return IP assets, all or of one owner by id, or of one kind, oldest first."""
-    found: list[IpView] = []
-    for ip in _candidates(query, owner, kind, cursor):
-        row = IPS.get(query.state, ip)
-        if row is None or (kind is not None and row.kind != kind):
-            continue
-        if len(found) == limit:
-            return IpPage(found, ip)
-        found.append(_view(query, ip, row))
-    return IpPage(found, None)
+    candidates = (
+        (ip, _view_of_kind(query, ip, kind)) for ip in _candidates(query, owner, kind, cursor)
+    )
+    return IpPage(*(yield from page(query, candidates, limit)))
+
+
+def _view_of_kind(query: QueryContext, ip: bytes, kind: IpKind | None) -> IpView | None:
+    row = IPS.get(query.state, ip)
+    if row is None or (kind is not None and row.kind != kind):
+        return None
+    return _view(query, ip, row)
 
 
 def _candidates(
@@ -174,40 +198,54 @@ def _kind_key(kind: int, time_ms: int) -> bytes:
     return BY_KIND + bytes((kind,)) + time_ms.to_bytes(8, "big")
 
 
-def by_content(query: QueryContext, *, hash: Hash) -> list[PlaceView]:
+def by_content(
+    query: QueryContext, *, hash: Hash, cursor: U32 = 0, limit: Limit = 50
+) -> Job[PlacePage]:
     """Return who registered a content hash, the first place first."""
     content = rows.CONTENTS.get(query.state, hash)
     places = content.places if content is not None else []
-    return [PlaceView(place.ip, place.height, place.index) for place in places]
+    candidates = (
+        (number, PlaceView(place.ip, place.height, place.index))
+        for number, place in enumerate(places)
+        if number >= cursor
+    )
+    return PlacePage(*(yield from page(query, candidates, limit)))
 
 
 def revisions(
-    query: QueryContext, *, ip: IpId, start: U32 = 0, limit: Limit = 50
-) -> list[RevisionView]:
-    """Return the dated changes of an IP, oldest first, from revision ``start`` on."""
+    query: QueryContext, *, ip: IpId, cursor: U32 = 0, limit: Limit = 50
+) -> Job[RevisionPage]:
+    """Return the dated changes of an IP, oldest first, from revision ``cursor`` on."""
     require_registered(query.state, ip)
-    views: list[RevisionView] = []
-    scan = rows.REVISIONS.scan(query.state, start=ip + start.to_bytes(4, "big"), within=ip)
-    for key, row in scan:
-        if len(views) == limit:
-            break
-        number = int.from_bytes(key[21:], "big")
-        views.append(
-            RevisionView(
-                number, row.height, row.time_ms, row.by, row.metadata, row.metadata_hash,
-                row.rights, row.reason,
-            )
-        )  # fmt: skip
-    return views
+    start = ip + cursor.to_bytes(4, "big")
+    candidates = (
+        (int.from_bytes(key[ID_BYTES:], "big"), _revision_view(key, row))
+        for key, row in rows.REVISIONS.scan(query.state, start=start, within=ip)
+    )
+    return RevisionPage(*(yield from page(query, candidates, limit)))
 
 
-def relations(query: QueryContext, *, ip: IpId) -> list[EdgeView]:
+def _revision_view(key: bytes, row: rows.Revision) -> RevisionView:
+    return RevisionView(
+        int.from_bytes(key[ID_BYTES:], "big"), row.height, row.time_ms, row.by, row.metadata,
+        row.metadata_hash, row.rights, row.reason,
+    )  # fmt: skip
+
+
+def relations(
+    query: QueryContext, *, ip: IpId, cursor: EdgeCursor | None = None, limit: Limit = 50
+) -> Job[EdgePage]:
     """Return the edges that begin at an IP."""
     require_registered(query.state, ip)
-    return [
-        EdgeView(key[:21], Relation(key[21]), key[22:], row.accepted)
-        for key, row in rows.EDGES.scan(query.state, within=ip)
-    ]
+    start = ip + (cursor or b"")
+    candidates = (
+        (
+            key[ID_BYTES:],
+            EdgeView(ip, Relation(key[ID_BYTES]), key[ID_BYTES + 1 :], row.accepted),
+        )
+        for key, row in rows.EDGES.scan(query.state, start=start, within=ip)
+    )
+    return EdgePage(*(yield from page(query, candidates, limit)))
 
 
 def index(place: EventPlace, event: Event) -> Iterator[IndexRow]:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
 
-import msgspec
-
+from chain.application import Job
 from chain.codec import U32, U64, Record, encode_amount
-from chain.errors import Rejected
-from chain.fields import Amount, Denom, listing
-from chain.ids import AnyId, Holder, IpId, LotId, TermsId, format_id
+from chain.errors import Misuse, Rejected
+from chain.fields import Amount, Denom, Share
+from chain.ids import ID_BYTES, Holder, IpId, LotId, TermsId, format_id
 
+from ...layout import after
 from ...module import Event, EventPlace, IndexRow, QueryContext
+from ...paging import Limit, page
+from ...trial import run_trial
 from ..ip import require_registered
+from ..royalty.messages import Linked
 from . import derivatives, lots, rows
 from . import messages as m
 from .messages import Config, Terms
 from .terms import offer_of
 
 HOLDER_LOTS = b"license\0h"
-PAGE_MAX = 200
-
-Limit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)]
 
 
 class TermsView(Record):
@@ -31,6 +30,13 @@ class TermsView(Record):
     id: TermsId
     number: U64
     terms: Terms
+
+
+class TermsPage(Record):
+    """Some terms and where the next page begins (absent at the end)."""
+
+    items: list[TermsView]
+    cursor: TermsId | None
 
 
 class OfferView(Record):
@@ -43,6 +49,13 @@ class OfferView(Record):
     rev_share: U32
     currency: Denom | None
     disabled: bool
+
+
+class OfferPage(Record):
+    """Some offers and where the next page begins (absent at the end)."""
+
+    items: list[OfferView]
+    cursor: TermsId | None
 
 
 class LotView(Record):
@@ -65,12 +78,24 @@ class HoldingView(Record):
     amount: U64
 
 
+class HoldingPage(Record):
+    """Some holdings and where the next page begins (absent at the end)."""
+
+    items: list[HoldingView]
+    cursor: LotId | None
+
+
 class QuoteView(Record):
-    """What a mint or a derivative would cost now."""
+    """What a mint or a derivative would cost now, besides the transaction's own fee."""
 
     fee: Amount
     currency: Denom | None
-    rev_share: U32
+    shares: list[Share]
+    """Of revenue, for the licence minted or for each parent in the order named."""
+    deposit: Amount
+    """ncolo held while what is made exists, less what is freed."""
+    units: U64
+    """Metered units it uses: the least ``max_units`` that is enough."""
 
 
 def get(query: QueryContext, *, terms: TermsId) -> TermsView:
@@ -83,30 +108,32 @@ def get(query: QueryContext, *, terms: TermsId) -> TermsView:
 
 def list_terms(
     query: QueryContext, *, cursor: TermsId | None = None, limit: Limit = 50
-) -> list[TermsView]:
-    """Return registered terms in the order of their ids, after ``cursor``."""
-    views: list[TermsView] = []
-    for key, row in rows.TERMS.scan(query.state, start=cursor or b""):
-        if len(views) == limit:
-            break
-        if key != cursor:
-            views.append(TermsView(key, row.number, row.terms))
-    return views
+) -> Job[TermsPage]:
+    """Return registered terms in the order of their ids."""
+    candidates = (
+        (key, TermsView(key, row.number, row.terms))
+        for key, row in rows.TERMS.scan(query.state, start=cursor or b"")
+    )
+    return TermsPage(*(yield from page(query, candidates, limit)))
 
 
-def offers(query: QueryContext, *, ip: IpId) -> list[OfferView]:
+def offers(
+    query: QueryContext, *, ip: IpId, cursor: TermsId | None = None, limit: Limit = 50
+) -> Job[OfferPage]:
     """Return the terms an IP is offered under, with what it asks."""
     require_registered(query.state, ip)
-    views = []
-    for key, row in rows.ATTACHMENTS.scan(query.state, within=ip):
-        offer = offer_of(query.state, ip, key[21:])
-        views.append(
-            OfferView(
-                key[21:], row.inherited, row.config, encode_amount(offer.fee), offer.share,
-                offer.terms.currency, offer.disabled,
-            )
-        )  # fmt: skip
-    return views
+    attached = rows.ATTACHMENTS.scan(query.state, start=ip + (cursor or b""), within=ip)
+    candidates = ((key[ID_BYTES:], _offer_view(query, key, row)) for key, row in attached)
+    return OfferPage(*(yield from page(query, candidates, limit)))
+
+
+def _offer_view(query: QueryContext, key: bytes, row: rows.Attachment) -> OfferView:
+    ip, terms = key[:ID_BYTES], key[ID_BYTES:]
+    offer = offer_of(query.state, ip, terms)
+    return OfferView(
+        terms, row.inherited, row.config, encode_amount(offer.fee), offer.share,
+        offer.terms.currency, offer.disabled,
+    )  # fmt: skip
 
 
 def lot(query: QueryContext, *, lot: LotId) -> LotView:
@@ -115,48 +142,53 @@ def lot(query: QueryContext, *, lot: LotId) -> LotView:
     return LotView(lot, row.licensor, row.terms, row.rev_share, row.transferable, row.amount)
 
 
-def holdings(query: QueryContext, *, holder: Holder, limit: Limit = 50) -> list[HoldingView]:
-    """Return the licences a holder has."""
-    views: list[HoldingView] = []
+def holdings(
+    query: QueryContext, *, holder: Holder, cursor: LotId | None = None, limit: Limit = 50
+) -> Job[HoldingPage]:
+    """Return the licences a holder has, in the order of their lots."""
     prefix = HOLDER_LOTS + holder
-    for key, _ in query.index.scan(prefix, prefix + b"\xff" * 22):
-        lot_id = key[len(prefix) :]
-        amount = rows.held(query.state, lot_id, holder)
-        row = rows.LOTS.get(query.state, lot_id)
-        if amount and row is not None:
-            views.append(HoldingView(lot_id, row.licensor, row.terms, amount))
-        if len(views) == limit:
-            break
-    return views
+    found = query.index.scan(prefix + (cursor or b""), after(prefix))
+    candidates = (
+        (key[len(prefix) :], _holding_view(query, key[len(prefix) :], holder)) for key, _ in found
+    )
+    return HoldingPage(*(yield from page(query, candidates, limit)))
+
+
+def _holding_view(query: QueryContext, lot: bytes, holder: bytes) -> HoldingView | None:
+    """Return what a holder has of a lot; None if it has been burnt, consumed or moved on."""
+    amount = rows.held(query.state, lot, holder)
+    row = rows.LOTS.get(query.state, lot)
+    if not amount or row is None:
+        return None
+    return HoldingView(lot, row.licensor, row.terms, amount)
 
 
 def quote(
-    query: QueryContext,
-    *,
-    sender: Holder,
-    licensor: IpId | None = None,
-    terms: TermsId | None = None,
-    amount: U64 = 1,
-    receiver: Holder | None = None,
-    child: AnyId | None = None,
-    parents: Annotated[list[m.Parent], listing(m.PARENTS_DECODED_MAX)] | None = None,
+    query: QueryContext, *, sender: Holder, message: m.Mint | m.RegisterDerivative
 ) -> QuoteView:
-    """Return the exact fee, or the exact refusal, that a message would meet now (N-license.9).
+    """Return what a message would cost, or how it would be refused, if it ran now (N-license.9)."""
+    if isinstance(message, m.Mint):
+        ctx = run_trial(query, sender, message, lots.apply_mint, 0)
+    else:
+        ctx = run_trial(
+            query, sender, message, derivatives.apply_register_derivative, message.max_units
+        )
+    fee, terms, shares = _price(ctx.events)
+    currency = rows.require_terms(query.state, terms).currency
+    return QuoteView(fee, currency, shares, encode_amount(max(ctx.deposits, 0)), ctx.units_used)
 
-    With ``licensor`` and ``terms``: of ``license.mint``; with ``child`` and ``parents``: of
-    ``license.register_derivative``.
-    """
-    if licensor is not None and terms is not None:
-        mint = m.Mint(licensor, terms, amount, receiver if receiver is not None else sender)
-        plan = lots.plan_mint(query.state, query.time_ms, sender, mint)
-        return QuoteView(encode_amount(plan.fee), plan.offer.terms.currency, plan.offer.share)
-    if child is not None and parents is not None:
-        message = m.RegisterDerivative(child, parents)
-        planned = derivatives.plan_derivative(None, query.state, query.time_ms, sender, message)
-        share = sum(parent.share for parent in planned.parents)
-        currency = planned.parents[0].terms.currency
-        return QuoteView(encode_amount(planned.fee), currency, share)
-    raise Rejected("license/QuoteWhat", "give licensor and terms for a mint, or child and parents")
+
+def _price(events: list[Event]) -> tuple[bytes, bytes, list[int]]:
+    """Return fee, terms and shares from the events of a mint or a link."""
+    shares: list[int] = []
+    for event in events:
+        if isinstance(event, Linked):
+            shares = event.shares
+        elif isinstance(event, m.Minted):
+            return event.fee, event.terms, [event.rev_share]
+        elif isinstance(event, m.DerivativeRegistered):
+            return event.fee, event.terms[0], shares
+    raise Misuse("a mint or a link has its event")
 
 
 def index(place: EventPlace, event: Event) -> Iterator[IndexRow]:

@@ -62,6 +62,7 @@ MODULE = Module(
         "sources": queries.sources,
         "flows": queries.flows,
         "ip.lineage": queries.lineage,
+        "ip.children": queries.children,
     },
     index=queries.index,
     invariants={"royalty/policies": check_policies, "royalty/vaults": check_vaults},

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from itertools import dropwhile
 from typing import Annotated
 
 import msgspec
 
+from chain.application import Job
 from chain.codec import U32, U64, Record, encode_amount
 from chain.fields import Amount, Denom, Share
-from chain.ids import NCOLO, Holder, IpId
+from chain.ids import ID_BYTES, NCOLO, Holder, IpId
+from chain.types import PERCENT
 
 from ...module import Event, EventPlace, IndexRow, QueryContext
+from ...paging import Candidate, Limit, page
 from ..account import balance_of
 from ..ip import IPS, require_registered
 from . import messages as m
 from . import rows, rules
-from .shares import WHOLE, Policy, net_shares
+from .descent import CHILDREN, Descent, children_of
+from .shares import WHOLE, Policy
 
 RELATIVES_MAX = 1_000
-"""Relatives one answer looks at; the cursorless queries say so when they stop there."""
-CHILDREN = b"royalty\0c"
+"""Edges of each side in one picture of a lineage; ``ip.children`` lists on."""
+SHARE_UNIT = WHOLE // PERCENT
+"""Net shares are computed in 1e-16 and shown in 1e-8, as all shares are."""
 
 Depth = Annotated[int, msgspec.Meta(ge=0, le=64)]
+PlaceCursor = Annotated[bytes, msgspec.Meta(min_length=2 * ID_BYTES, max_length=2 * ID_BYTES)]
+"""A cursor in a walk over descendants: the edge it goes on with."""
 
 
 class VaultView(Record):
@@ -50,6 +58,13 @@ class RoyaltyView(Record):
     vaults: list[VaultView]
 
 
+class RoyaltyPage(Record):
+    """Some IPs' links and revenue, and where the next page begins (absent at the end)."""
+
+    items: list[RoyaltyView]
+    cursor: IpId | None
+
+
 class ClaimableView(Record):
     """What a holder may claim now, without what descendants still owe the IP."""
 
@@ -66,6 +81,15 @@ class SourceView(Record):
     source: IpId
     denom: Denom
     due: Amount
+    units: U32
+    """Metered units that a claim needs for it now (N-royalty.7); 0 once its share is kept."""
+
+
+class SourcePage(Record):
+    """Some sources and where the next page begins (absent at the end)."""
+
+    items: list[SourceView]
+    cursor: PlaceCursor | None
 
 
 class FlowView(Record):
@@ -73,10 +97,17 @@ class FlowView(Record):
 
     receiver: IpId
     denom: Denom
-    share: U64
-    """Net share in 1e-16."""
+    share: Share
+    """Net share in 1e-8, rounded down; the amounts follow from the exact one."""
     entitled: Amount
     settled: Amount
+
+
+class FlowPage(Record):
+    """Some receivers and where the next page begins (absent at the end)."""
+
+    items: list[FlowView]
+    cursor: IpId | None
 
 
 class RelativeView(Record):
@@ -86,6 +117,20 @@ class RelativeView(Record):
     parent: IpId
     share: Share
     depth: U32
+
+
+class ChildView(Record):
+    """A direct derivative and what it passes on."""
+
+    child: IpId
+    share: Share
+
+
+class ChildPage(Record):
+    """Some derivatives and where the next page begins (absent at the end)."""
+
+    items: list[ChildView]
+    cursor: IpId | None
 
 
 class LineageView(Record):
@@ -135,87 +180,145 @@ def claimable(
     return ClaimableView(ip, who, denom, encode_amount(units), encode_amount(max(amount, 0)))
 
 
-def sources(query: QueryContext, *, ip: IpId, denom: Denom = NCOLO) -> list[SourceView]:
-    """Return the descendants (at most 1 000 looked at) that owe the IP something."""
+def sources(
+    query: QueryContext,
+    *,
+    ip: IpId,
+    denom: Denom = NCOLO,
+    cursor: PlaceCursor | None = None,
+    limit: Limit = 50,
+) -> Job[SourcePage]:
+    """Return the descendants, however far below, that owe the IP something."""
     require_registered(query.state, ip)
-    edges, _ = _descendants(query, ip, 64)
-    found = []
-    for source in dict.fromkeys(edge.child for edge in edges):
-        share = rules.net_share(None, query.state, source, ip)
-        amount = rules.due(query.state, source, ip, denom, share or 0)
-        if amount:
-            found.append(SourceView(source, denom, encode_amount(amount)))
-    return found
+    candidates = _sources(query, ip, denom, cursor)
+    return SourcePage(*(yield from page(query, candidates, limit)))
 
 
-def flows(query: QueryContext, *, ip: IpId, denom: Denom = NCOLO) -> list[FlowView]:
+def _sources(
+    query: QueryContext, ip: bytes, denom: bytes, cursor: bytes | None
+) -> Iterator[Candidate[bytes, SourceView]]:
+    descent = Descent(query, ip)
+    for found in descent.places(cursor):
+        if found is None:
+            yield None
+            continue
+        place, source = found
+        view = None
+        if source is not None and rules.due(query.state, source, ip, denom, WHOLE):
+            # Else it owes nothing, whatever its share.
+            view = yield from _source_view(query, descent, source, ip, denom)
+        yield place, view
+
+
+def _source_view(
+    query: QueryContext, descent: Descent, source: bytes, ip: bytes, denom: bytes
+) -> Generator[None, None, SourceView | None]:
+    kept = rows.NET_SHARES.get(query.state, source + ip)
+    units = 0
+    if kept is not None:
+        share = kept.share
+    else:
+        shares, edges = yield from descent.shares_of(source)
+        share = shares[ip]
+        units = rules.NODE_UNITS * len(shares) + rules.EDGE_UNITS * edges
+    due = rules.due(query.state, source, ip, denom, share)
+    return SourceView(source, denom, encode_amount(due), units) if due else None
+
+
+def flows(
+    query: QueryContext,
+    *,
+    ip: IpId,
+    denom: Denom = NCOLO,
+    cursor: IpId | None = None,
+    limit: Limit = 50,
+) -> Job[FlowPage]:
     """Return who gets which part of an IP's revenue, and how much of it has arrived."""
     require_registered(query.state, ip)
-    lineage = rows.lineage_of(query.state, ip)
+    shares, _ = yield from Descent(query, ip).shares_of(ip)
+    begun = dropwhile(lambda entry: cursor not in (None, entry[0]), shares.items())
+    candidates = (
+        (receiver, _flow_view(query, ip, denom, receiver, share)) for receiver, share in begun
+    )
+    return FlowPage(*(yield from page(query, candidates, limit)))
+
+
+def _flow_view(
+    query: QueryContext, ip: bytes, denom: bytes, receiver: bytes, share: int
+) -> FlowView:
     vault = rows.vault_of(query.state, ip, denom)
-    graph = rules.ancestor_graph(None, query.state, ip)
-    shares = net_shares(lineage.policy, graph, ip)
-    earned = int.from_bytes(vault.received, "big") - int.from_bytes(vault.base, "big")
-    views: list[FlowView] = []
-    for receiver, share in shares.items():
-        if receiver == ip:
-            own = rules.own_part(vault, share)
-            views.append(FlowView(ip, denom, share, encode_amount(own), encode_amount(own)))
-            continue
+    if receiver == ip:
+        entitled = settled = rules.own_part(vault, share)
+    else:
+        earned = int.from_bytes(vault.received, "big") - int.from_bytes(vault.base, "big")
         entitled = earned * share // WHOLE
         settled = entitled - rules.due(query.state, ip, receiver, denom, share)
-        views.append(
-            FlowView(receiver, denom, share, encode_amount(entitled), encode_amount(settled))
-        )
-    return views
+    return FlowView(
+        receiver, denom, share // SHARE_UNIT, encode_amount(entitled), encode_amount(settled)
+    )
 
 
-def lineage(query: QueryContext, *, ip: IpId, depth: Depth = 8) -> LineageView:
-    """Return the edges above and below an IP, at most ``depth`` steps away."""
+def children(
+    query: QueryContext, *, ip: IpId, cursor: IpId | None = None, limit: Limit = 50
+) -> Job[ChildPage]:
+    """Return the direct derivatives of an IP in the order of their ids."""
     require_registered(query.state, ip)
-    above, whole_above = _ancestors(query, ip, depth)
-    below, whole_below = _descendants(query, ip, depth)
+    candidates = (
+        (child, ChildView(child, _edge_share(query, child, ip)))
+        for child in children_of(query, ip, cursor or b"")
+    )
+    return ChildPage(*(yield from page(query, candidates, limit)))
+
+
+def _edge_share(query: QueryContext, child: bytes, parent: bytes) -> int:
+    links = rows.lineage_of(query.state, child).links
+    return next(link.share for link in links if link.parent == parent)
+
+
+def lineage(query: QueryContext, *, ip: IpId, depth: Depth = 8) -> Job[LineageView]:
+    """Return the edges above and below an IP, at most ``depth`` steps away and 1 000 a side."""
+    require_registered(query.state, ip)
+    above, whole_above = yield from _relatives(query, ip, depth, _edges_up)
+    below, whole_below = yield from _relatives(query, ip, depth, _edges_down)
     return LineageView(ip, above, below, whole_above and whole_below)
 
 
-def _ancestors(query: QueryContext, ip: bytes, depth: int) -> tuple[list[RelativeView], bool]:
-    edges: list[RelativeView] = []
-    seen = {ip}
-    level = [ip]
-    for step in range(1, depth + 1):
-        above: list[bytes] = []
-        for node in level:
-            for link in rows.lineage_of(query.state, node).links:
-                edges.append(RelativeView(node, link.parent, link.share, step))
-                if link.parent not in seen:
-                    seen.add(link.parent)
-                    above.append(link.parent)
-        if len(edges) > RELATIVES_MAX:
-            return edges[:RELATIVES_MAX], False
-        level = above
-    return edges, not any(rows.lineage_of(query.state, node).links for node in level)
+Edge = tuple[bytes, bytes, int]
+"""child, parent, share"""
 
 
-def _descendants(query: QueryContext, ip: bytes, depth: int) -> tuple[list[RelativeView], bool]:
+def _edges_up(query: QueryContext, node: bytes) -> Iterator[Edge]:
+    for link in rows.lineage_of(query.state, node).links:
+        yield node, link.parent, link.share
+
+
+def _edges_down(query: QueryContext, node: bytes) -> Iterator[Edge]:
+    for child in children_of(query, node):
+        yield child, node, _edge_share(query, child, node)
+
+
+def _relatives(
+    query: QueryContext,
+    ip: bytes,
+    depth: int,
+    edges_of: Callable[[QueryContext, bytes], Iterator[Edge]],
+) -> Job[tuple[list[RelativeView], bool]]:
+    """Return the edges of one direction, level by level, and whether these are all."""
     edges: list[RelativeView] = []
-    seen = {ip}
-    level = [ip]
-    for step in range(1, depth + 1):
-        below: list[bytes] = []
-        for node in level:
-            prefix = CHILDREN + node
-            for key, _ in query.index.scan(prefix, prefix + b"\xff" * 22):
-                child = key[len(prefix) :]
-                links = rows.lineage_of(query.state, child).links
-                share = next((link.share for link in links if link.parent == node), 0)
-                edges.append(RelativeView(child, node, share, step))
-                if len(edges) >= RELATIVES_MAX:
-                    return edges, False
-                if child not in seen:
-                    seen.add(child)
-                    below.append(child)
-        level = below
-    return edges, not level
+    steps = {ip: 0}
+    waiting = [ip]
+    for node in waiting:
+        for child, parent, share in edges_of(query, node):
+            if steps[node] == depth or len(edges) == RELATIVES_MAX:
+                return edges, False
+            edges.append(RelativeView(child, parent, share, steps[node] + 1))
+            other = parent if child == node else child
+            if other not in steps:
+                steps[other] = steps[node] + 1
+                waiting.append(other)
+            if query.visits.step_is_over():
+                yield
+    return edges, True
 
 
 def index(place: EventPlace, event: Event) -> Iterator[IndexRow]:
@@ -226,17 +329,8 @@ def index(place: EventPlace, event: Event) -> Iterator[IndexRow]:
 
 
 def list_royalties(
-    query: QueryContext,
-    *,
-    cursor: IpId | None = None,
-    limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50,
-) -> list[RoyaltyView]:
-    """Return links and revenue of IP assets in the order of their ids, after ``cursor``."""
-    views: list[RoyaltyView] = []
-    for ip, _ in IPS.scan(query.state, start=cursor or b""):
-        if ip == cursor:
-            continue
-        if len(views) == limit:
-            break
-        views.append(get(query, ip=ip))
-    return views
+    query: QueryContext, *, cursor: IpId | None = None, limit: Limit = 50
+) -> Job[RoyaltyPage]:
+    """Return links and revenue of IP assets in the order of their ids."""
+    candidates = ((ip, get(query, ip=ip)) for ip, _ in IPS.scan(query.state, start=cursor or b""))
+    return RoyaltyPage(*(yield from page(query, candidates, limit)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from hashlib import sha256
 
 import msgspec
 import pytest
 
 from chain.anchored import Writer
+from chain.application import finish
 from chain.codec import encode
 from chain.crypto import SigningKey
 from chain.errors import Rejected
@@ -107,7 +109,8 @@ class World:
 
     def query(self, name, **arguments):
         context = QueryContext(self.state, self.index, GENESIS, self.height, self.now, self.params)
-        return anchor.MODULE.queries[name](context, **arguments)
+        answer = anchor.MODULE.queries[name](context, **arguments)
+        return finish(answer) if isinstance(answer, Generator) else answer
 
     def open_log(self, owner=ALICE, writers=(BOB,)):
         """Open a log and return its id."""

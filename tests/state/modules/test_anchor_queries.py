@@ -84,7 +84,7 @@ def test_batches_are_listed_in_order(world):
     log = world.open_log()
     sent = fill(world, log, [3, 1, 7])
 
-    views = world.query("batches", log=log, start=1, limit=5)
+    views = world.query("batches", log=log, cursor=1, limit=5).items
 
     assert [view.batch_no for view in views] == [1, 2]
     assert [view.leaf for view in views] == [leaf_of(message) for message in sent[1:]]

@@ -127,7 +127,7 @@ def test_everything_a_registration_says_can_be_read_back() -> None:
 
     assert view.ai is not None and view.ai.inputs == [model]
     assert view.created_at == 77 and view.relations == 1 and view.first
-    edges = queries.relations(net.query, ip=ip)
+    edges = net.ask(queries.relations, ip=ip).items
     made_by = (asset.Relation.GENERATED_FROM, model)
     assert [(edge.relation, edge.target) for edge in edges] == [made_by]
 
@@ -137,11 +137,11 @@ def test_lists_follow_owner_and_kind() -> None:
     mine, yours = net.ip(1), net.ip(2, who=1)
     net.ok(1, m.Transfer(yours, net.addresses[0]))
 
-    both = queries.list_ips(net.query, owner=net.addresses[0])
-    none = queries.list_ips(net.query, owner=net.addresses[1])
-    page = queries.list_ips(net.query, limit=1)
-    rest = queries.list_ips(net.query, cursor=page.cursor, limit=5)
-    kinds = queries.list_ips(net.query, kind=asset.IpKind.TEXT)
+    both = net.ask(queries.list_ips, owner=net.addresses[0])
+    none = net.ask(queries.list_ips, owner=net.addresses[1])
+    page = net.ask(queries.list_ips, limit=1)
+    rest = net.ask(queries.list_ips, cursor=page.cursor, limit=5)
+    kinds = net.ask(queries.list_ips, kind=asset.IpKind.TEXT)
 
     assert {view.ip for view in both.items} == {mine, yours} and none.items == []
     assert {view.ip for view in [*page.items, *rest.items]} == {mine, yours}
@@ -162,13 +162,13 @@ def test_a_kind_is_listed_oldest_first_page_by_page() -> None:
 
     listed, cursor = [], None
     for _ in range(5):
-        page = queries.list_ips(net.query, kind=kind, cursor=cursor, limit=2)
+        page = net.ask(queries.list_ips, kind=kind, cursor=cursor, limit=2)
         listed += [view.ip for view in page.items]
         cursor = page.cursor
 
     assert listed == made and cursor is None
     with pytest.raises(Rejected, match="no IP"):
-        queries.list_ips(net.query, kind=kind, cursor=bytes((2,)) * 21)
+        net.ask(queries.list_ips, kind=kind, cursor=bytes((2,)) * 21)
 
 
 # --- first place ------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ def test_an_older_commitment_takes_first_place_and_shows_no_content() -> None:
 
     true = net.ip(5, who=1, salt=bytes(32))
 
-    places = queries.by_content(net.query, hash=(5).to_bytes(32, "big"))
+    places = net.ask(queries.by_content, hash=(5).to_bytes(32, "big")).items
     assert [place.ip for place in places] == [true, copy]
     assert not queries.get(net.query, ip=copy).first
 
@@ -251,7 +251,7 @@ def test_metadata_changes_are_kept_until_frozen() -> None:
 
     assert net.refused(0, m.UpdateMetadata(ip, None, None)) == "ip/MetadataAlreadyFrozen"
     assert net.refused(0, m.FreezeMetadata(ip)) == "ip/MetadataAlreadyFrozen"
-    history = queries.revisions(net.query, ip=ip)
+    history = net.ask(queries.revisions, ip=ip).items
     assert [view.revision for view in history] == [0, 1]
     assert history[0].metadata_hash == b"\1" * 32
     assert net.row(ip).rights.training.ai_training is asset.Use.NOT_ALLOWED
@@ -312,7 +312,7 @@ def test_relations_are_made_accepted_and_removed() -> None:
     net.ok(1, m.AcceptRelation(a, relation, b))
     again = m.AcceptRelation(a, relation, b)
     assert net.refused(1, again) == "ip/RelationAlreadyAccepted"
-    assert queries.relations(net.query, ip=a)[0].accepted
+    assert net.ask(queries.relations, ip=a).items[0].accepted
     net.ok(0, m.RemoveRelation(a, relation, b))
     assert net.row(a).relations == 0
 

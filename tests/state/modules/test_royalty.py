@@ -42,8 +42,8 @@ def test_r01_three_parents_get_their_absolute_shares() -> None:
 
     assert rows.lineage_of(net.state, child).stack == 45_000_000
     assert net.claimable(parents[0]) == 10_000_000
-    shares = {view.receiver: view.share for view in queries.flows(net.query, ip=child)}
-    assert [shares[parent] for parent in parents] == [10**15, 15 * 10**14, 2 * 10**15]
+    shares = {view.receiver: view.share for view in net.ask(queries.flows, ip=child).items}
+    assert [shares[parent] for parent in parents] == [10_000_000, 15_000_000, 20_000_000]
 
 
 def test_r01b_r01c_the_ip_itself_and_strangers_are_no_sources() -> None:
@@ -163,9 +163,9 @@ def test_d01_a_diamond_pays_its_top_once_per_path() -> None:
 
     child = net.child_of((left, terms), (right, terms))
 
-    shares = {view.receiver: view.share for view in queries.flows(net.query, ip=child)}
-    assert sum(shares.values()) == WHOLE
-    assert shares[a] == 2 * 10**15 and shares[b] == 2 * 10**15 and shares[c] == 10**15
+    shares = {view.receiver: view.share for view in net.ask(queries.flows, ip=child).items}
+    assert sum(shares.values()) == PERCENT
+    assert shares[a] == shares[b] == 20_000_000 and shares[c] == 10_000_000
 
 
 def test_d03_ten_absolute_steps_fill_the_stack_and_the_eleventh_is_refused() -> None:
