@@ -6,7 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from chain.errors import Corruption
-from consensus.guard import GUARD_BYTES, GuardEntry, encode_slot, next_entry, read_guard
+from consensus.guard import (
+    GUARD_BYTES,
+    GuardEntry,
+    encode_slot,
+    must_sync,
+    next_entry,
+    read_guard,
+)
 from consensus.journal import JournalRecord, QuarantineRecord
 
 from .disk import Disk
@@ -26,6 +33,7 @@ class GuardFile:
         data = disk.read(path)
         self._file = disk.open(path)
         self._is_damaged = False
+        self._must_sync = False
         if len(data) < GUARD_BYTES and not any(data):  # new, or a crash came while it was made
             data = bytes(GUARD_BYTES)
             disk.write(self._file, data, 0)
@@ -46,6 +54,7 @@ class GuardFile:
         A quarantine begins with an empty guard: older promises are unknown in any case.
         """
         synced = list(records)
+        self._must_sync = must_sync(synced)
         if any(isinstance(record, QuarantineRecord) for record in synced):
             self.entry = None
             return True
@@ -56,7 +65,7 @@ class GuardFile:
         return True
 
     def write(self) -> None:
-        """Write the newest entry durably, or zeros. May run in a thread: it stays in C."""
+        """Write the newest entry, or zeros; durably but for a NOTARIZE (J8). Runs in a thread."""
         if self.entry is None or self._is_damaged:
             self._disk.write(self._file, bytes(GUARD_BYTES), 0)
             self._disk.cut(self._file, GUARD_BYTES)
@@ -64,7 +73,8 @@ class GuardFile:
         if self.entry is not None:
             offset, data = encode_slot(self.entry)
             self._disk.write(self._file, data, offset)
-        self._disk.sync(self._file)
+        if self._must_sync:
+            self._disk.sync(self._file)
 
     def close(self) -> None:
         """Release the file."""

@@ -2,8 +2,12 @@
 
 A journal can be lost, or an old one put in its place; then a validator would sign twice. The
 guard is one small file with two slots, written in turn after every sync of the journal that held
-a FINALIZE or NULLIFY. At the start, what the newest good slot names must be in the journal. The
+a vote of mine. At the start, what the newest good slot names must be in the journal. The
 order journal, guard, effects means that an ordinary crash never leaves the guard ahead.
+
+A NOTARIZE is written and not synced: it is for journals that are put back while the machine goes
+on, and a block needs no sync more. What is not synced yet is overwritten in its own slot, so that
+a power cut damages one slot at most.
 
 This file makes and checks the bytes; the host writes and syncs them.
 """
@@ -33,10 +37,10 @@ SLOT_BYTES = _CHECKSUM_BYTES + _FIELDS.size
 
 
 class GuardEntry(msgspec.Struct, frozen=True):
-    """The newest FINALIZE or NULLIFY that was signed."""
+    """The newest vote that was signed."""
 
     counter: int
-    """Number of writes so far; 1 is the first."""
+    """Rises with every write; its parity is the slot."""
     epoch: int
     view: int
     kind: int
@@ -55,16 +59,22 @@ class GuardEntry(msgspec.Struct, frozen=True):
 
 def next_entry(last: GuardEntry | None, records: Iterable[JournalRecord]) -> GuardEntry | None:
     """Return what to write after these records were synced; None if they need no guarding."""
-    guarded = [
-        record.vote
-        for record in records
-        if isinstance(record, VoteRecord) and record.vote.kind != NOTARIZE
-    ]
+    guarded = [record.vote for record in records if isinstance(record, VoteRecord)]
     if not guarded:
         return None
     vote = guarded[-1]
-    counter = 1 if last is None else last.counter + 1
+    if last is None:
+        counter = 1
+    else:
+        counter = last.counter + (2 if last.kind == NOTARIZE else 1)
     return GuardEntry(counter, vote.epoch, vote.view, vote.kind, vote.block_id or bytes(32))
+
+
+def must_sync(records: Iterable[JournalRecord]) -> bool:
+    """Tell whether the guard's file is to be synced after what these records make it write (J8)."""
+    return any(
+        not isinstance(record, VoteRecord) or record.vote.kind != NOTARIZE for record in records
+    )
 
 
 def encode_slot(entry: GuardEntry) -> tuple[int, bytes]:

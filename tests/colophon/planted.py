@@ -96,9 +96,8 @@ PLANTED: dict[str, Planted] = {
     "no-sync-of-the-guard": _planted(
         DURABILITY,
         "colophon.guard_file",
-        "            self._disk.write(self._file, data, offset)\n"
-        "        self._disk.sync(self._file)\n",
-        "            self._disk.write(self._file, data, offset)\n",
+        "        if self._must_sync:\n",
+        "        if False:\n",
     ),
     "no-sync-of-the-journals-directory": _planted(
         DURABILITY,
@@ -172,6 +171,18 @@ PLANTED: dict[str, Planted] = {
     ),
     "the-guard-notes-the-first-of-several": _planted(
         GUARD_FILE, "consensus.guard", "    vote = guarded[-1]\n", "    vote = guarded[0]\n"
+    ),
+    "the-guard-knows-no-notarize": _planted(
+        GUARD_FILE,
+        "consensus.guard",
+        "    guarded = [record.vote for record in records if isinstance(record, VoteRecord)]\n",
+        "    guarded = [r.vote for r in records if isinstance(r, VoteRecord) and r.vote.kind]\n",
+    ),
+    "the-guard-may-lose-both-slots": _planted(
+        "tests/consensus/test_guard.py",
+        "consensus.guard",
+        "(2 if last.kind == NOTARIZE else 1)",
+        "1",
     ),
     "a-slow-clock-does-not-wait": _planted(
         "tests/consensus/test_core.py",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chain.errors import Corruption
-from chain.vote import FINALIZE, NULLIFY, Vote
+from chain.vote import FINALIZE, NOTARIZE, NULLIFY, Vote
 from colophon.guard_file import GuardFile
 from consensus.guard import GUARD_BYTES
 from consensus.journal import QuarantineRecord, VoteRecord
@@ -40,6 +40,15 @@ def test_the_newest_of_several_promises_survives_a_power_cut() -> None:
     written(disk, [promise(1)], [promise(2), promise(3, NULLIFY)])
 
     assert view_in(disk.after_power_cut()) == 3
+
+
+def test_a_notarize_is_remembered_while_the_machine_goes_on() -> None:
+    disk = RecordingDisk()
+
+    written(disk, [promise(1)], [promise(2, NOTARIZE)])
+
+    assert view_in(disk) == 2
+    assert view_in(disk.after_power_cut()) == 1
 
 
 def test_a_new_guard_survives_a_power_cut_before_anything_is_promised() -> None:

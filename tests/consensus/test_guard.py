@@ -13,10 +13,11 @@ from consensus.guard import (
     GuardEntry,
     check_guard,
     encode_slot,
+    must_sync,
     next_entry,
     read_guard,
 )
-from consensus.journal import JournalRecord, VoteRecord
+from consensus.journal import JournalRecord, QuarantineRecord, VoteRecord
 
 from ..chain.votes import FINALIZE, NOTARIZE, NULLIFY
 
@@ -48,8 +49,30 @@ def test_the_newest_promise_is_read_back() -> None:
     assert read_guard(bytes(data)) == entry == GuardEntry(3, 0, 3, FINALIZE, bytes([3]) * 32)
 
 
-def test_a_notarize_is_not_guarded() -> None:
-    assert next_entry(None, [record(NOTARIZE, 1)]) is None
+def test_a_notarize_is_guarded_without_a_sync() -> None:
+    assert next_entry(None, [record(NOTARIZE, 1)]) == GuardEntry(1, 0, 1, NOTARIZE, bytes([1]) * 32)
+    assert not must_sync([record(NOTARIZE, 1)])
+    assert must_sync([record(NOTARIZE, 1), record(NULLIFY, 1)])
+    assert must_sync([QuarantineRecord(0)])
+
+
+def test_what_is_not_synced_is_overwritten_in_its_own_slot() -> None:
+    """Else a power cut could damage both slots."""
+    kinds = [FINALIZE, NOTARIZE, NOTARIZE, NULLIFY, NOTARIZE, FINALIZE]
+    entry, slots = None, []
+    for view, kind in enumerate(kinds, 1):
+        entry = next_entry(entry, [record(kind, view)])
+        assert entry is not None
+        slots.append(encode_slot(entry)[0] // SLOT_DISTANCE)
+
+    assert slots == [1, 0, 0, 0, 1, 1]
+
+
+def test_a_journal_without_the_newest_notarize_stops_the_start() -> None:
+    _, entry = file_after([record(FINALIZE, 1)], [record(NOTARIZE, 2)])
+
+    with pytest.raises(Corruption, match="signed in view 2 of epoch 0"):
+        check_guard(entry, [record(FINALIZE, 1)], 0, 1)
 
 
 @pytest.mark.parametrize("length", range(0, SLOT_BYTES, 7))
