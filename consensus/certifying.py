@@ -24,6 +24,9 @@ def certify(shared: Shared) -> bool:
         assert block_id is not None
         entry = shared.entries.get(block_id)
         if entry is None or (entry.block is None and entry.execution is Execution.NONE):
+            if _is_abandoned(shared, round_, block_id):
+                shared.wants.pop(block_id, None)
+                continue
             want_block(shared, block_id, shared.leader(view), delay_ms=shared.pace.delta_now_ms)
         elif entry.execution is DONE:
             progress = _pass_on(shared, round_, entry, block_id) or progress

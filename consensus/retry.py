@@ -57,6 +57,16 @@ def _want(
     on_request_timer(shared)
 
 
+def forget_view_wants(shared: Shared) -> None:
+    """Stop asking for certificates: what a proposal of my new view needs is asked for anew.
+
+    A faulty leader can name gaps that nobody will ever have nullified. While nothing becomes final
+    these would fill the places of what is really missing.
+    """
+    for key in [key for key in shared.wants if isinstance(key, int)]:
+        del shared.wants[key]
+
+
 def on_request_timer(shared: Shared) -> None:
     """Ask for everything that is due, and once more for what did not come in time."""
     for want in list(shared.wants.values()):  # Asking for ranges drops all that is for blocks.

@@ -7,6 +7,7 @@ from chain.header import KIND_FILLER
 
 from .events import EpochStart
 from .hearing import SILENT_VIEWS, Hearing
+from .retry import forget_view_wants
 from .round import Anchor, Execution, Round
 from .shared import DEPTH_MAX, VIEWS_KEPT, Shared
 from .timers import Timer
@@ -21,6 +22,7 @@ def enter_view(shared: Shared) -> bool:
         return False
     _forget_bodies(shared, shared.view, shared.open_view)
     _judge_turns(shared, shared.view, shared.open_view)
+    forget_view_wants(shared)
     shared.hearing.enter(shared.view, shared.open_view)
     if shared.view > 0:
         due_ms = shared.pace.propose_at_ms(shared.parent_seen_ms, shared.waits_for_heartbeat)

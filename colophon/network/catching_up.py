@@ -25,6 +25,8 @@ log = logging.getLogger("colophon.network")
 
 ANSWER_MS = 10_000
 """How long one peer has for a range; it may be four megabytes."""
+SLOW_S = 2.0
+"""Who takes longer is asked after the others: one faulty member must not set the pace."""
 FEW = 8
 """So few new blocks in an answer: consensus asks for the rest one by one (C7)."""
 SAY_S = 5.0
@@ -43,8 +45,8 @@ class CatchingUp:
         self._application = application
         self._blame = blame
         self._turn = 0
-        self._silent: set[bytes] = set()
-        """Peers that left my last question to them unanswered."""
+        self._slow: set[bytes] = set()
+        """Peers that left my last question to them unanswered, or took long over it."""
 
     async def catch_up(self, height: int) -> None:
         """Fetch and commit final blocks up to ``height`` or more, as far as peers give them.
@@ -110,25 +112,30 @@ class CatchingUp:
         return None
 
     async def _ask(self, peer: bytes, request: RangeRequest) -> RangeAnswer | None:
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
         try:
             answer = await ask(
                 self._network, peer, RANGES_ASKED, request, (RangeAnswer,), self._blame, ANSWER_MS
             )
         except Rejected as refusal:
             log.info("range_unanswered peer=%s reason=%s", peer.hex(), refusal)
-            self._silent.add(peer)
+            self._slow.add(peer)
             return None
-        self._silent.discard(peer)
+        if loop.time() - began_s > SLOW_S:
+            self._slow.add(peer)
+        else:
+            self._slow.discard(peer)
         return answer
 
     def _in_turn(self) -> list[bytes]:
         """Return whom to ask: members before others, another one first each time.
 
-        Who did not answer last time comes last, so that each fetch waits for few silent peers.
+        Who was slow last time comes last, so that a fetch waits for it only if nobody else has any.
         """
         peers = self._network.peers
-        self._silent.intersection_update(peers)
+        self._slow.intersection_update(peers)
         self._turn += 1
         start = self._turn % len(peers) if peers else 0
         turned = members_first(peers[start:] + peers[:start], self._application.machine.committee)
-        return sorted(turned, key=lambda peer: peer in self._silent)
+        return sorted(turned, key=lambda peer: peer in self._slow)

@@ -513,6 +513,34 @@ def test_a_nullified_block_is_given_up_again_once_the_present_proposal_is_refuse
     assert [e.block_id for e in of(effects, StopCertify)] == [block.id]
 
 
+def test_the_body_of_a_block_that_is_given_up_is_not_asked_for() -> None:
+    driver = follower()
+    driver.learn(NOTARIZE, 1, driver.block(1).id)
+    assert driver.core.shared.wants
+
+    driver.learn(NULLIFY, 1)
+
+    assert not driver.core.shared.wants
+
+
+def test_certificates_that_nobody_has_are_asked_for_in_one_view_only() -> None:
+    """A leader can name gaps that were never nullified; they must not fill all places for ever."""
+    driver = follower()
+    view = 3
+    for passed in (1, 2):
+        driver.learn(NOTARIZE, passed, (block := driver.block(passed)).id)
+        driver.receive(BlockAnswer(block.header, block.body))
+        driver.learn(NULLIFY, passed)
+    gap = driver.block(view)
+    driver.core.shared.rounds[1].book.certificates[NULLIFY] = None
+    driver.receive(driver.proposal(gap))
+    assert 1 in driver.core.shared.wants
+
+    driver.learn(NULLIFY, view)
+
+    assert 1 not in driver.core.shared.wants
+
+
 def test_a_missing_body_is_asked_for_by_id() -> None:
     driver = follower()
     block = driver.block(1)

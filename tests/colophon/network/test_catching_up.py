@@ -13,7 +13,7 @@ import pytest
 from chain.codec import encode
 from colophon.application import NodeApplication
 from colophon.gate import Gate
-from colophon.network.catching_up import CatchingUp
+from colophon.network.catching_up import SLOW_S, CatchingUp
 from colophon.network.ranges import Ranges
 from colophon.testnet.make import local_params, new_genesis
 from consensus.effects import Blame
@@ -39,6 +39,15 @@ HEIGHT = 40
 MEMBER, FIRST, SECOND = VALIDATOR.public_key, b"first", b"second"
 
 
+class SkippingLoop(asyncio.SelectorEventLoop):
+    """A loop whose time can be moved on."""
+
+    skipped_s = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.skipped_s
+
+
 class Behind:
     """A node at height 0, and the answers of one at ``HEIGHT``."""
 
@@ -62,7 +71,8 @@ class Behind:
 
     def catch_up(self) -> int:
         """Catch up and return the height come to."""
-        asyncio.run(self.catching_up.catch_up(HEIGHT))
+        with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+            runner.run(self.catching_up.catch_up(HEIGHT))
         return self.application.machine.head.height
 
     @property
@@ -156,6 +166,23 @@ def test_who_was_silent_is_asked_last_from_then_on(ahead: NodeApplication) -> No
 
     assert node.catch_up() == HEIGHT
     assert max(node.peers.asked.count(stranger) for stranger in strangers) <= 2
+
+
+def test_who_takes_long_is_asked_last_from_then_on(ahead: NodeApplication) -> None:
+    """Else one faulty member that gives a block every ten seconds keeps a node behind for ever."""
+    node = Behind(ahead, FIRST, SECOND)
+
+    async def slowly(question: bytes) -> bytes:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SkippingLoop)
+        loop.skipped_s += SLOW_S + 1
+        asked = msgspec.structs.replace(MESSAGE.decode(question), blocks_max=1)
+        return await node.truth(encode(asked))
+
+    node.peers.answers = {FIRST: slowly, SECOND: node.truth}
+
+    assert node.catch_up() == HEIGHT
+    assert node.peers.asked.count(FIRST) <= 2
 
 
 def test_members_are_asked_before_strangers(ahead: NodeApplication) -> None:
