@@ -86,7 +86,9 @@ class _Setup:
     def __init__(self, home: Path, keys: int) -> None:
         self.keys = keys
         self.validator = SigningKey(bytes(31) + b"\x01")
-        params = Params(modules=sorted(ModuleVersion(module.name, 1) for module in MODULES))
+        params = Params(
+            modules=sorted(ModuleVersion(module.name, module.version) for module in MODULES)
+        )
         self.genesis = Genesis(
             1, "bench", 1_700_000_000_000, bytes(16), params,
             [GenesisValidator(self.validator.public_key, 1)], [], [],
@@ -135,7 +137,7 @@ class _Setup:
 
     def _units(self, make: Make) -> int:
         raw = self._sign(0, make(self.genesis.hash(), 0))
-        return REGISTRY.read(*_split(raw), self.genesis.hash()).units
+        return REGISTRY.read(*_split(raw), self.genesis.hash(), self.genesis.params).units
 
     def _sign_all(self, make: Make, total: int) -> list[bytes]:
         genesis_hash = self.genesis.hash()
@@ -168,7 +170,8 @@ class _Setup:
         for envelopes in [*slices, *[[]] * AHEAD]:
             if envelopes:
                 transactions = [
-                    REGISTRY.read(*_split(raw), self.machine.genesis_hash) for raw in envelopes
+                    REGISTRY.read(*_split(raw), self.machine.genesis_hash, self.machine.params)
+                    for raw in envelopes
                 ]
                 waiting.append((transactions, self.workers.submit_all(transactions)))
             if len(waiting) > AHEAD or not envelopes:

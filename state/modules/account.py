@@ -214,34 +214,6 @@ def _supply_key(denom: bytes) -> bytes:
     return denom.ljust(21, b"\0")
 
 
-def take_deposit(ctx: Context, size_bytes: int) -> int:
-    """Take ``deposit_per_byte · size`` from the actor; return it for the object to remember.
-
-    Raises ``bank/DepositUnpaid`` when the balance is short (N-account.4).
-    """
-    amount = ctx.params.deposit_per_byte * size_bytes
-    account = ACCOUNTS.get(ctx.state, ctx.actor) or EMPTY
-    held = int.from_bytes(account.balance, "big")
-    if held < amount:
-        raise Rejected(
-            "bank/DepositUnpaid",
-            f"the deposit for {size_bytes} bytes is {amount} ncolo, {format_id(ctx.actor)} has "
-            f"{held}",
-            deposit=amount,
-            held=held,
-        )
-    left = Account(1, encode_amount(held - amount), account.seq, account.keys)
-    ACCOUNTS.put(ctx.state, ctx.actor, left)
-    ctx.deposits += amount
-    return amount
-
-
-def return_deposit(ctx: Context, payer: bytes, amount: int) -> None:
-    """Give an object's deposit back to whoever paid it."""
-    credit(ctx.state, payer, NCOLO, amount)
-    ctx.deposits -= amount
-
-
 # --- keys and sequence numbers ---------------------------------------------------------------
 
 
@@ -380,7 +352,7 @@ def all_balances(state: Scanner) -> Iterator[tuple[bytes, int]]:
 
 MODULE = Module(
     name="account",
-    version=1,
+    version=2,
     messages={SetKeys: apply_set_keys, RequireAcceptance: apply_require_acceptance},
     events=(KeysSet, AcceptanceRequired),
     tables=(ACCOUNTS, LANES, BALANCES, SUPPLIES, PREFERENCES),

@@ -91,7 +91,7 @@ def _send(ctx: Context, to: bytes, denom: bytes, raw_amount: bytes) -> None:
     if to == ctx.actor:
         raise Rejected("bank/SelfSend", f"{format_id(to)} cannot send to itself")
     if to[0] == Kind.IP:
-        ip.require_registered(ctx.state, to)
+        ip.require_exists(ctx.state, to)
     if denom == b"":
         account.move_balance(ctx.state, ctx.actor, to, denom, amount)
     elif denom[0] == Kind.IP:
@@ -103,7 +103,7 @@ def _send(ctx: Context, to: bytes, denom: bytes, raw_amount: bytes) -> None:
 
 MODULE = Module(
     name="bank",
-    version=1,
+    version=2,
     messages={Send: apply_send, MultiSend: apply_multi_send},
     events=(Sent,),
     tables=(),

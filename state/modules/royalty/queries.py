@@ -101,6 +101,7 @@ def get(query: QueryContext, *, ip: IpId) -> RoyaltyView:
     """Return an IP's links and revenue."""
     require_registered(query.state, ip)
     lineage = rows.lineage_of(query.state, ip)
+    links = rows.links_of(query.state, ip)
     vaults = []
     for denom in rows.accepted_denoms(query.state, ip):
         vault = rows.vault_of(query.state, ip, denom)
@@ -114,8 +115,8 @@ def get(query: QueryContext, *, ip: IpId) -> RoyaltyView:
     return RoyaltyView(
         ip,
         lineage.policy,
-        [link.parent for link in lineage.links],
-        [link.share for link in lineage.links],
+        [link.parent for link in links],
+        [link.share for link in links],
         lineage.stack,
         lineage.ancestors,
         lineage.children,
@@ -185,7 +186,7 @@ def _ancestors(query: QueryContext, ip: bytes, depth: int) -> tuple[list[Relativ
     for step in range(1, depth + 1):
         above: list[bytes] = []
         for node in level:
-            for link in rows.lineage_of(query.state, node).links:
+            for link in rows.links_of(query.state, node):
                 edges.append(RelativeView(node, link.parent, link.share, step))
                 if link.parent not in seen:
                     seen.add(link.parent)
@@ -193,7 +194,7 @@ def _ancestors(query: QueryContext, ip: bytes, depth: int) -> tuple[list[Relativ
         if len(edges) > RELATIVES_MAX:
             return edges[:RELATIVES_MAX], False
         level = above
-    return edges, not any(rows.lineage_of(query.state, node).links for node in level)
+    return edges, not any(rows.lineage_of(query.state, node).derives for node in level)
 
 
 def _descendants(query: QueryContext, ip: bytes, depth: int) -> tuple[list[RelativeView], bool]:
@@ -206,7 +207,7 @@ def _descendants(query: QueryContext, ip: bytes, depth: int) -> tuple[list[Relat
             prefix = CHILDREN + node
             for key, _ in query.index.scan(prefix, prefix + b"\xff" * 22):
                 child = key[len(prefix) :]
-                links = rows.lineage_of(query.state, child).links
+                links = rows.links_of(query.state, child)
                 share = next((link.share for link in links if link.parent == node), 0)
                 edges.append(RelativeView(child, node, share, step))
                 if len(edges) >= RELATIVES_MAX:

@@ -17,9 +17,10 @@ from chain.ids import NCOLO, Kind, format_id
 from chain.types import PERCENT, ROYALTY_UNITS
 
 from ...context import Context
+from ...deposits import put_kept
 from ...module import Reader
 from ..account import balance_of, credit, debit, denom_name, move_balance
-from ..ip import is_expired, require_owner, require_registered, store
+from ..ip import is_expired, require_exists, require_owner, require_registered, store
 from . import messages as m
 from . import rows
 from .shares import WHOLE, Edges, Policy, net_shares
@@ -66,7 +67,7 @@ def accept_denoms(ctx: Context, ip: bytes, denoms: list[bytes]) -> list[bytes]:
             limit=m.DENOMS_MAX,
         )
     if new:
-        rows.DENOMS.put(ctx.state, ip, rows.Denoms(accepted + new))
+        put_kept(ctx, rows.DENOMS, ip, rows.Denoms(accepted + new))
     return new
 
 
@@ -89,7 +90,7 @@ def ancestor_graph(
         node = waiting.pop()
         if node in graph or node in known:
             continue
-        edges = [(link.parent, link.share) for link in rows.lineage_of(state, node).links]
+        edges = [(link.parent, link.share) for link in rows.links_of(state, node)]
         if ctx is not None:
             ctx.spend(NODE_UNITS + EDGE_UNITS * len(edges))
         graph[node] = edges
@@ -114,11 +115,9 @@ def link(
     stack = _stack(ctx, policy, links)
     ancestors, edges = graph_size
     own = rows.lineage_of(ctx.state, child)
-    rows.LINEAGES.put(
-        ctx.state,
-        child,
-        rows.Lineage(1, policy, links, stack, ancestors, edges, own.children),
-    )
+    lineage = rows.Lineage(1, policy, stack, ancestors, edges, own.children)
+    put_kept(ctx, rows.LINEAGES, child, lineage)
+    put_kept(ctx, rows.LINKS, child, rows.Links(links))
     for denom in rows.accepted_denoms(ctx.state, child):
         vault = rows.vault_of(ctx.state, child, denom)
         if vault.received:
@@ -127,9 +126,8 @@ def link(
             )
     for edge in links:
         parent = rows.lineage_of(ctx.state, edge.parent)
-        rows.LINEAGES.put(
-            ctx.state, edge.parent, msgspec.structs.replace(parent, children=parent.children + 1)
-        )
+        longer = msgspec.structs.replace(parent, children=parent.children + 1)
+        put_kept(ctx, rows.LINEAGES, edge.parent, longer)
     parents = [edge.parent for edge in links]
     ctx.emit(m.Linked(child, policy, parents, [edge.share for edge in links]))
 
@@ -139,7 +137,7 @@ def _stack(ctx: Context, policy: Policy, links: list[rows.Link]) -> int:
     stack = 0
     for edge in links:
         parent = rows.lineage_of(ctx.state, edge.parent)
-        if parent.links and parent.policy != policy:
+        if parent.derives and parent.policy != policy:
             raise Rejected(
                 "royalty/RoyaltyPolicyMismatch",
                 f"{format_id(edge.parent)} stands in a lineage of {parent.policy.name}, "
@@ -300,7 +298,7 @@ def claimable(state: Reader, ip: bytes, holder: bytes, denom: bytes, total: int)
 
 def move_units(ctx: Context, ip: bytes, source: bytes, target: bytes, units: int) -> None:
     """Move royalty units: what they have earned so far stays with the giver (N-royalty.6)."""
-    require_registered(ctx.state, ip)
+    require_exists(ctx.state, ip)
     move_balance(ctx.state, source, target, ip, units)
     for denom in rows.accepted_denoms(ctx.state, ip):
         moved = accrued(ctx.state, ip, denom) * units
