@@ -30,6 +30,9 @@ DEPOSITS = module_id("deposits")
 WEIGHTS_MAX = 65_535
 """Largest weight of a key and largest threshold; sums stay far from any width."""
 
+KEY_CHECK_UNITS = 20
+"""Work of checking one public key, measured."""
+
 # --- messages and events ---------------------------------------------------------------------
 
 
@@ -48,6 +51,10 @@ class SetKeys(Message, tag="account.set_keys"):
 
     WEIGHT = 30
     WRITES = 1
+
+    def weight(self) -> int:
+        """Each key is checked to be a point of the curve."""
+        return self.WEIGHT + KEY_CHECK_UNITS * len(self.keys)
 
 
 class RequireAcceptance(Message, tag="account.require_acceptance"):

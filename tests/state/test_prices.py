@@ -12,15 +12,18 @@ from hypothesis import strategies as st
 from chain import fees
 from chain.codec import encode, encode_amount
 from chain.fields import Blob
-from chain.ids import TREASURY
+from chain.ids import TREASURY, Kind
 from chain.params import Params
 from chain.transaction import Envelope, make_blob
+from colophon.bench.scene import Scene
+from colophon.bench.worst_cases import CASES
 from state.families import REGISTRY
 from state.modules import account
-from state.modules.bank import Send
+from state.modules.bank import OUTPUTS_MAX, ROYALTY_OUTPUTS_MAX, MultiSend, Output, Send
 from state.modules.ip import messages as im
 from state.modules.ip.asset import IpKind
 from state.modules.royalty import messages as rm
+from state.modules.royalty.rules import MOVES_MAX
 from state.registry import Transaction
 from tests.state.ledger import Ledger
 from tests.state.modules.lineages import Lineages
@@ -164,3 +167,45 @@ def test_a_failed_transaction_leaves_its_deposits_with_the_payer() -> None:
 
     assert receipt.code == "bank/SelfSend"
     assert account.balance_of(net.state, account.DEPOSITS) == held
+
+
+# --- limits that fit together -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("denoms", range(1, rm.DENOMS_MAX + 1))
+def test_the_largest_claim_there_may_be_can_be_bought(denoms: int) -> None:
+    """For every number of denominations, with the most sources and the most holders."""
+    net = Ledger()
+    moves = MOVES_MAX // denoms
+    tokens = [bytes((Kind.TOKEN,)) + number.to_bytes(20, "big") for number in range(denoms)]
+    for holders in (0, min(rm.HOLDERS_MAX, moves)):
+        sources = min(rm.SOURCES_MAX, moves - holders)
+        claim = rm.Claim(
+            bytes((2,)) * 21, tokens, [bytes((2,)) * 21] * sources, [bytes(21)] * holders
+        )
+        assert read(net, claim).units <= PARAMS.tx_units_max
+
+
+def test_the_largest_multi_send_there_may_be_can_be_bought() -> None:
+    net = Ledger()
+    royal = Output(bytes(21), bytes((2,)) * 21, b"\1")
+    plain = Output(bytes(21), b"", b"\1")
+    outputs = [royal] * ROYALTY_OUTPUTS_MAX + [plain] * (OUTPUTS_MAX - ROYALTY_OUTPUTS_MAX)
+
+    assert read(net, MultiSend(outputs)).units <= PARAMS.tx_units_max
+    one_more = [royal] * (ROYALTY_OUTPUTS_MAX + 1)
+    assert net.refused(0, MultiSend(one_more)) == "bank/TooManyRoyaltySends"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_message_at_the_limits_of_its_lists_can_be_bought(name: str) -> None:
+    net = Ledger()
+    message = CASES[name](Scene(net.hash), net.addresses[0])
+    tx = read(net, message)
+
+    assert tx.units <= PARAMS.tx_units_max
+    assert len(tx.raw_body) <= PARAMS.tx_bytes_max
+
+
+def test_every_message_of_every_family_has_a_case_at_its_limits() -> None:
+    assert {name.split(",")[0] for name in CASES} == set(REGISTRY.messages)

@@ -25,8 +25,8 @@ from . import messages as m
 from . import rows
 from .shares import WHOLE, Edges, Policy, net_shares
 
-SETTLEMENTS_MAX = 4_096
-"""Settlements of one claim: sources times denominations."""
+MOVES_MAX = 1_280
+"""Settlements and payments of one claim: (sources + holders) times denominations."""
 NODE_UNITS = 4
 """Metered units per ancestor visited when a net share is computed for the first time."""
 EDGE_UNITS = 1
@@ -314,13 +314,13 @@ def apply_claim(ctx: Context, message: m.Claim) -> None:
     row = require_registered(ctx.state, message.ip)
     denoms = list(dict.fromkeys(message.denoms))
     sources = list(dict.fromkeys(message.sources))
-    if len(sources) * len(denoms) > SETTLEMENTS_MAX:
+    holders = list(dict.fromkeys(message.holders))
+    if (len(sources) + len(holders)) * len(denoms) > MOVES_MAX:
         raise Rejected(
             "royalty/TooManySettlements",
-            f"{len(sources)} sources in {len(denoms)} denominations",
-            limit=SETTLEMENTS_MAX,
+            f"{len(sources)} sources and {len(holders)} holders in {len(denoms)} denominations",
+            limit=MOVES_MAX,
         )
-    holders = list(dict.fromkeys(message.holders))
     if not holders:
         holders = [ctx.actor]
         if row.owner == ctx.actor:
