@@ -73,21 +73,26 @@ def verify_signature(public_key: bytes, message: bytes, signature: bytes) -> Non
 
 
 def require_public_key(public_key: bytes) -> None:
-    """Refuse a key that is not canonical, of small order or no point (protocol.md S2).
+    """Refuse a key to be registered that is weak or no point of the curve (protocol.md S2).
 
-    Anybody could sign with the first two, nobody with the third; ``crypto/WeakKey`` says which.
+    Anybody could sign with the first, nobody with the second; ``crypto/WeakKey`` says which.
     """
-    y = int.from_bytes(public_key, "little") & (2**255 - 1)
-    if len(public_key) != PUBLIC_KEY_BYTES or y >= _FIELD:
-        raise Rejected("crypto/WeakKey", f"key {public_key.hex()} is not in canonical form")
-    if y in _SMALL_ORDER_Y:
-        raise Rejected("crypto/WeakKey", f"key {public_key.hex()} is a point of small order")
+    require_strong_key(public_key)
     try:
         crypto_core_ed25519_add(public_key, _NEUTRAL)  # reads the point, far cheaper than a check
     except NaclRuntimeError:
         raise Rejected(
             "crypto/WeakKey", f"key {public_key.hex()} is no point of the curve"
         ) from None
+
+
+def require_strong_key(public_key: bytes) -> None:
+    """Refuse a key that is not canonical or of small order: cheap, for keys registered before."""
+    y = int.from_bytes(public_key, "little") & (2**255 - 1)
+    if len(public_key) != PUBLIC_KEY_BYTES or y >= _FIELD:
+        raise Rejected("crypto/WeakKey", f"key {public_key.hex()} is not in canonical form")
+    if y in _SMALL_ORDER_Y:
+        raise Rejected("crypto/WeakKey", f"key {public_key.hex()} is a point of small order")
 
 
 def self_test() -> None:

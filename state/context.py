@@ -149,13 +149,17 @@ class Context:
 
 def record_bytes(key: bytes, record: Record) -> int:
     """Return the bytes a deposit is priced by: key, value and what its blobs name (N-account.4)."""
-    size = len(key) + len(encode(record))
+    return len(key) + len(encode(record)) + blob_bytes(record)
+
+
+def blob_bytes(record: Record) -> int:
+    """Return the bytes of the distinct blobs that a record names."""
     collect = _collector(type(record))
-    if collect is not None:
-        blobs: list[Blob] = []
-        collect(record, blobs)
-        size += sum(length for _, length in distinct_blobs(blobs))
-    return size
+    if collect is None:
+        return 0
+    blobs: list[Blob] = []
+    collect(record, blobs)
+    return sum(length for _, length in distinct_blobs(blobs)) if blobs else 0
 
 
 @cache

@@ -6,15 +6,16 @@ and remember their deposit, ``put_kept`` for those that stay for ever.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 import msgspec
 
-from chain.codec import Record, encode_amount
+from chain.codec import Record, encode, encode_amount
 from chain.errors import Rejected
 from chain.ids import NCOLO, format_id
 
-from .context import Context, record_bytes
+from .context import Context, blob_bytes, record_bytes
 from .module import Table
 from .modules import account
 
@@ -22,14 +23,13 @@ R = TypeVar("R", bound=Record)
 
 
 def put_paid(ctx: Context, table: Table[R], key: bytes, row: R) -> None:
-    """Store a row with fields ``payer`` and ``deposit``; the actor pays its deposit.
+    """Store a row whose ``payer`` is the actor and whose ``deposit`` is empty; take the deposit.
 
     One that stood there gets its own back first.
     """
     drop_paid(ctx, table, key)
-    unpaid = msgspec.structs.replace(row, payer=ctx.actor, deposit=b"")
-    amount = take_deposit(ctx, record_bytes(table.prefix + key, unpaid))
-    table.put(ctx.state, key, msgspec.structs.replace(unpaid, deposit=encode_amount(amount)))
+    amount = take_deposit(ctx, record_bytes(table.prefix + key, row))
+    table.put(ctx.state, key, msgspec.structs.replace(row, deposit=encode_amount(amount)))
 
 
 def drop_paid(ctx: Context, table: Table[R], key: bytes) -> R | None:
@@ -44,12 +44,30 @@ def drop_paid(ctx: Context, table: Table[R], key: bytes) -> R | None:
 
 def put_kept(ctx: Context, table: Table[R], key: bytes, row: R) -> None:
     """Store a row that is never removed; the actor pays for what it grows by."""
-    full = table.prefix + key
-    old = ctx.state.get(full)
-    grown = record_bytes(full, row) - (0 if old is None else len(full) + len(old))
+    put_all_kept(ctx, ((table, key, row),))
+
+
+def put_new(ctx: Context, fresh: Iterable[tuple[Table[Any], bytes, Record]]) -> None:
+    """Store such rows under keys that are known to be free, for one deposit together."""
+    size = 0
+    for table, key, row in fresh:
+        full, raw = table.prefix + key, encode(row)
+        ctx.state.put(full, raw)
+        size += len(full) + len(raw) + blob_bytes(row)
+    take_deposit(ctx, size)
+
+
+def put_all_kept(ctx: Context, kept: Iterable[tuple[Table[Any], bytes, Record]]) -> None:
+    """Store several such rows for one deposit together."""
+    grown = 0
+    for table, key, row in kept:
+        full = table.prefix + key
+        old = ctx.state.get(full)
+        raw = encode(row)
+        ctx.state.put(full, raw)
+        grown += len(raw) - len(old) if old else len(full) + len(raw) + blob_bytes(row)
     if grown > 0:
         take_deposit(ctx, grown)
-    table.put(ctx.state, key, row)
 
 
 def take_deposit(ctx: Context, size_bytes: int) -> int:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
-from chain.codec import encode_amount
+from chain.codec import Record, encode_amount
 from chain.errors import Rejected
 from chain.ids import Holder, Kind, format_id
 from chain.types import PERCENT
 
 from ...context import Context, record_bytes
-from ...deposits import drop_paid, put_kept, put_paid, take_deposit
+from ...deposits import drop_paid, put_kept, put_new, put_paid, take_deposit
+from ...module import Table
 from ..account import requires_acceptance
 from . import asset, rows
 from . import messages as m
@@ -52,14 +55,20 @@ def apply_register(ctx: Context, message: m.Register) -> None:
     if message.salt is not None:
         height, index = use_precommit(ctx, message, message.salt)
     ip = ctx.new_id(Kind.IP)
-    _take_place(ctx, message.content_hash, rows.Place(height, index, ip, ctx.actor))
+    content = _with_place(ctx, message.content_hash, rows.Place(height, index, ip, ctx.actor))
     row = Ip(
         1, ctx.actor, 0, 0, message.kind, message.content_hash, height, index, block.time_ms, 0,
         False, 0, len(message.relations), 0, 0,
     )  # fmt: skip
-    registration = rows.Registration(message)
-    put_kept(ctx, IPS, ip, row)
-    put_kept(ctx, rows.REGISTRATIONS, ip, registration)
+    fresh: list[tuple[Table[Any], bytes, Record]] = [
+        (IPS, ip, row),
+        (rows.REGISTRATIONS, ip, rows.Registration(message)),
+    ]
+    if len(content.places) == 1:
+        fresh.append((rows.CONTENTS, message.content_hash, content))
+    else:
+        put_kept(ctx, rows.CONTENTS, message.content_hash, content)
+    put_new(ctx, fresh)
     ctx.emit(m.Registered(ip, ctx.actor, message.kind, message.content_hash, True))
     for edge in message.relations:
         _add_edge(ctx, ip, edge.relation, edge.target)
@@ -92,8 +101,8 @@ def _check_disclosure(ctx: Context, disclosure: asset.AiDisclosure) -> None:
         require_exists(ctx.state, source)
 
 
-def _take_place(ctx: Context, content_hash: bytes, place: rows.Place) -> None:
-    """Enter the content's list as its first; only an older commitment may displace another.
+def _with_place(ctx: Context, content_hash: bytes, place: rows.Place) -> rows.Content:
+    """Return the content's list with a new first place; only an older commitment may displace one.
 
     Who was displaced stays, so one account has one place, and when all are taken, none is given.
     """
@@ -110,7 +119,7 @@ def _take_place(ctx: Context, content_hash: bytes, place: rows.Place) -> None:
             f"{len(places)} accounts have registered this content",
             limit=PLACES_MAX,
         )
-    put_kept(ctx, rows.CONTENTS, content_hash, rows.Content([place, *places]))
+    return rows.Content([place, *places])
 
 
 def _registered_already(taken: rows.Place) -> Rejected:

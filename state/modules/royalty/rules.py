@@ -8,17 +8,18 @@ IPs, and what a division leaves over waits inside the number.
 from __future__ import annotations
 
 from collections.abc import Container
+from typing import Any
 
 import msgspec
 
-from chain.codec import encode_amount
+from chain.codec import Record, encode_amount
 from chain.errors import Rejected
 from chain.ids import NCOLO, Kind, format_id
 from chain.types import PERCENT, ROYALTY_UNITS
 
 from ...context import Context
-from ...deposits import put_kept
-from ...module import Reader
+from ...deposits import put_all_kept, put_kept
+from ...module import Reader, Table
 from ..account import balance_of, credit, debit, denom_name, move_balance
 from ..ip import is_expired, require_exists, require_owner, require_registered, store
 from . import messages as m
@@ -116,8 +117,10 @@ def link(
     ancestors, edges = graph_size
     own = rows.lineage_of(ctx.state, child)
     lineage = rows.Lineage(1, policy, stack, ancestors, edges, own.children)
-    put_kept(ctx, rows.LINEAGES, child, lineage)
-    put_kept(ctx, rows.LINKS, child, rows.Links(links))
+    kept: list[tuple[Table[Any], bytes, Record]] = [
+        (rows.LINEAGES, child, lineage),
+        (rows.LINKS, child, rows.Links(links)),
+    ]
     for denom in rows.accepted_denoms(ctx.state, child):
         vault = rows.vault_of(ctx.state, child, denom)
         if vault.received:
@@ -127,7 +130,8 @@ def link(
     for edge in links:
         parent = rows.lineage_of(ctx.state, edge.parent)
         longer = msgspec.structs.replace(parent, children=parent.children + 1)
-        put_kept(ctx, rows.LINEAGES, edge.parent, longer)
+        kept.append((rows.LINEAGES, edge.parent, longer))
+    put_all_kept(ctx, kept)
     parents = [edge.parent for edge in links]
     ctx.emit(m.Linked(child, policy, parents, [edge.share for edge in links]))
 
