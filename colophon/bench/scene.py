@@ -7,8 +7,9 @@ from hashlib import sha256
 from typing import Any
 
 from chain.codec import encode, encode_amount
+from chain.fields import Blob
 from chain.ids import NCOLO, Kind
-from chain.transaction import KEYS_MAX
+from chain.transaction import KEYS_MAX, SALT_BYTES, Attachment, make_blob
 from state.modules import account
 from state.modules.ip import asset
 from state.modules.ip import messages as im
@@ -31,6 +32,8 @@ class Scene:
     rows: dict[bytes, bytes] = field(default_factory=dict)
     names: int = 0
     shared: dict[str, Any] = field(default_factory=dict)
+    attachments: list[Attachment] = field(default_factory=list)
+    """Of the transaction in hand."""
 
     def get(self, key: bytes) -> bytes | None:
         """Return a row."""
@@ -52,6 +55,13 @@ class Scene:
         """Return 32 fresh bytes."""
         self.names += 1
         return sha256(self.names.to_bytes(8, "big")).digest()
+
+    def blob(self, length: int) -> Blob:
+        """Return a blob of so many fresh bytes; its content goes with the transaction in hand."""
+        content = (self.bytes32() * (length // 32 + 1))[:length]
+        named, attachment = make_blob(bytes(SALT_BYTES), content)
+        self.attachments.append(attachment)
+        return named
 
     def account(self, keys: list[bytes] | None = None) -> bytes:
         """Make a rich account with sixteen keys."""

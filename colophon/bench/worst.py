@@ -17,11 +17,12 @@ from pathlib import Path
 
 from chain.application import Placement, finish
 from chain.codec import encode, encode_amount
+from chain.fields import Blob
 from chain.finality import FinalityProof
 from chain.genesis import Genesis, GenesisValidator
 from chain.ids import NCOLO, Kind, address_of
 from chain.params import ModuleVersion, Params
-from chain.transaction import ENVELOPE, Body, sign_body, verify_body
+from chain.transaction import ENVELOPE, Attachment, Body, check_attachments, sign_body, verify_body
 from state import layout
 from state.families import MODULES, REGISTRY
 from state.machine import StateMachine
@@ -118,6 +119,7 @@ class _Stage:
             scene.plain(sender)
         else:
             scene.fatten(sender, [key.public_key])
+        scene.attachments = []
         messages = [case(scene, sender)]
         if self.undone:
             messages.append(Send(sender, NCOLO, b"\1"))
@@ -125,7 +127,7 @@ class _Stage:
             1, self.genesis.hash(), sender, [key.public_key], 0, 0, 0,
             encode_amount(10**12), b"", None, messages,
         )  # fmt: skip
-        return sign_body(body, [key], [])
+        return sign_body(body, [key], scene.attachments)
 
     def _read(self, raw: bytes) -> Transaction:
         envelope = ENVELOPE.decode(raw)
@@ -148,11 +150,14 @@ class _Stage:
 
     def _finalise(self, envelopes: list[bytes]) -> int:
         """Take envelopes through everything a node does with a block; return their units."""
-        transactions = []
+        transactions: list[Transaction] = []
+        blobs: list[tuple[Blob, Attachment]] = []
         for raw in envelopes:
             envelope = ENVELOPE.decode(raw)
             tx = self.machine.read_transaction(envelope)
             verify_body(tx.body.keys, tx.raw_body, tx.signatures)
+            check_attachments(tx.blobs, envelope.attachments)
+            blobs += zip(tx.blobs, envelope.attachments, strict=True)
             transactions.append(tx)
         tip = self.machine.head
         placement = Placement(
@@ -168,7 +173,8 @@ class _Stage:
         if refusals != ({"bank/SelfSend"} if self.undone else set()):
             raise AssertionError(str(next(iter(executed.refusals.values()), "nothing refused")))
         proof = FinalityProof(certificate(block.id), [block.header])
-        self.machine.write(finish(self.machine.commit_batch(block.id, proof)))
+        kept = [(named.hash, encode(attachment)) for named, attachment in blobs]
+        self.machine.write(finish(self.machine.commit_batch(block.id, proof, kept)))
         finish(self.machine.adopt(block.id))
         return block.header.units_limit_used
 

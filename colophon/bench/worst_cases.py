@@ -78,6 +78,15 @@ def _register(scene: Scene, sender: bytes) -> Message:
     )
 
 
+def _register_bytes(scene: Scene, sender: bytes) -> Message:
+    """Little work and all the bytes there may be: blocks are full of bytes."""
+    title, metadata = scene.blob(im.TITLE_BYTES_MAX), scene.blob(im.METADATA_BYTES_MAX)
+    creators = [asset.Creator(None, scene.blob(256), scene.blob(64), 0) for _ in range(64)]
+    return im.Register(
+        asset.IpKind.TEXT, scene.bytes32(), title=title, metadata=metadata, creators=creators
+    )
+
+
 def _accept_credit(scene: Scene, sender: bytes) -> Message:
     ip = scene.ip(sender)
     registration = ir.Registration(scene.registration(64, 256, who=sender))
@@ -330,6 +339,7 @@ CASES: dict[str, Case] = {
     "account.require_acceptance": lambda scene, sender: account.RequireAcceptance(True),
     "ip.precommit": _precommit,
     "ip.register": _register,
+    "ip.register, bytes": _register_bytes,
     "ip.accept_credit": _accept_credit,
     "ip.set_rights": _set_rights,
     "ip.update_metadata": _update_metadata,
@@ -363,4 +373,4 @@ CASES: dict[str, Case] = {
     "anchor.close_log": _close_log,
     "anchor.append": _append,
 }
-"""Case by message; a message with two ways to be dear has one of each, named after a comma."""
+"""Case by message; a message with several ways to be dear has one of each, named after a comma."""

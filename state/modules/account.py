@@ -30,7 +30,7 @@ DEPOSITS = module_id("deposits")
 WEIGHTS_MAX = 65_535
 """Largest weight of a key and largest threshold; sums stay far from any width."""
 
-KEY_CHECK_UNITS = 20
+KEY_CHECK_UNITS = 12
 """Work of checking one public key, measured."""
 
 # --- messages and events ---------------------------------------------------------------------

@@ -27,6 +27,18 @@ def test_a_nested_message_has_the_units_it_declares_and_no_others() -> None:
     assert net.refused(0, deeper, claim) == "tx/OutOfUnits"
 
 
+def test_nested_messages_use_what_they_declare_one_after_the_other() -> None:
+    net = Lineages()
+    terms = net.terms()
+    parent, child = net.ip(), net.ip()
+    net.offer(parent, terms)
+    net.ok(0, Send(child, b"", encode_amount(10**9)))
+    derive = lm.RegisterDerivative(child, [lm.Parent(parent, terms)], max_units=4)
+    claim = rm.Claim(parent, [b""], [child], [], may_be_empty=True, max_units=9)
+
+    net.ok(0, m.Execute(child, net.encoded(derive, claim)))
+
+
 def test_units_left_over_inside_do_not_pay_for_what_comes_after() -> None:
     net = Lineages()
     terms = net.terms()
@@ -38,6 +50,7 @@ def test_units_left_over_inside_do_not_pay_for_what_comes_after() -> None:
     poor = rm.Claim(parent, [b""], [child], [], may_be_empty=True, max_units=0)
 
     assert net.refused(0, m.Execute(child, net.encoded(rich)), poor) == "tx/OutOfUnits"
+    assert net.refused(0, m.Execute(child, net.encoded(rich, poor))) == "tx/OutOfUnits"
 
 
 def test_who_gives_an_ip_away_acts_as_it_no_more() -> None:
