@@ -14,7 +14,7 @@ from typing import Annotated
 import msgspec
 
 from .codec import Record, encode
-from .crypto import require_public_key
+from .crypto import require_strong_key
 from .errors import Rejected
 from .genesis import POWER_MAX, Genesis
 from .hashing import tagged_hash
@@ -127,7 +127,7 @@ def _check_members(members: Sequence[Member]) -> None:
             "committee/Size", f"a committee of {len(members)}, expected 1 .. {MEMBERS_MAX}"
         )
     for member in members:
-        require_public_key(member.public_key)
+        require_strong_key(member.public_key)
         if member.power < 1:
             raise Rejected("committee/ZeroPower", f"{member.public_key.hex()} has power 0")
     if len({member.public_key for member in members}) != len(members):

@@ -7,8 +7,14 @@ edge cases, so no other library and no batch verification may ever stand in for 
 
 from __future__ import annotations
 
-from nacl.bindings import crypto_sign, crypto_sign_open, crypto_sign_seed_keypair
+from nacl.bindings import (
+    crypto_core_ed25519_add,
+    crypto_sign,
+    crypto_sign_open,
+    crypto_sign_seed_keypair,
+)
 from nacl.exceptions import BadSignatureError
+from nacl.exceptions import RuntimeError as NaclRuntimeError
 
 from .ed25519_cases import CASES
 from .errors import Corruption, Rejected
@@ -18,6 +24,7 @@ SIGNATURE_BYTES = 64
 SEED_BYTES = 32
 
 _FIELD = 2**255 - 19
+_NEUTRAL = b"\1" + bytes(31)
 _SMALL_ORDER_Y = frozenset(
     {
         0,
@@ -66,10 +73,21 @@ def verify_signature(public_key: bytes, message: bytes, signature: bytes) -> Non
 
 
 def require_public_key(public_key: bytes) -> None:
-    """Refuse a key that is not canonical or of small order (protocol.md S2).
+    """Refuse a key to be registered that is weak or no point of the curve (protocol.md S2).
 
-    Such a key could sign for anybody; ``crypto/WeakKey`` says which it is.
+    Anybody could sign with the first, nobody with the second; ``crypto/WeakKey`` says which.
     """
+    require_strong_key(public_key)
+    try:
+        crypto_core_ed25519_add(public_key, _NEUTRAL)  # reads the point, far cheaper than a check
+    except NaclRuntimeError:
+        raise Rejected(
+            "crypto/WeakKey", f"key {public_key.hex()} is no point of the curve"
+        ) from None
+
+
+def require_strong_key(public_key: bytes) -> None:
+    """Refuse a key that is not canonical or of small order: cheap, for keys registered before."""
     y = int.from_bytes(public_key, "little") & (2**255 - 1)
     if len(public_key) != PUBLIC_KEY_BYTES or y >= _FIELD:
         raise Rejected("crypto/WeakKey", f"key {public_key.hex()} is not in canonical form")

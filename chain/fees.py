@@ -1,4 +1,8 @@
-"""Units and fees (protocol.md F1–F4)."""
+"""Units and fees (protocol.md F1–F4).
+
+A block has two limits, work and bytes; one price covers both. What a transaction is charged is its
+work, or the part of a block's units that its bytes take of a block's bytes, whichever is more.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,13 @@ FEE_WINDOW_MS = 1_250
 
 
 def envelope_units(body_bytes: int, signatures: int) -> int:
-    """Return the units every transaction costs before its messages (F1)."""
-    return SIGNATURE_UNITS * signatures + body_bytes // BYTES_PER_UNIT
+    """Return the work every transaction costs before its messages (F1)."""
+    return SIGNATURE_UNITS * signatures + body_bytes // BYTES_PER_UNIT + KEY_WRITE_UNITS
+
+
+def bytes_units(params: Params, size: int) -> int:
+    """Return ``ceil(bytes · block_units_max / block_bytes_max)``: a full block is full (F1)."""
+    return -(-size * params.block_units_max // params.block_bytes_max)
 
 
 def base_part(units: int, base_fee: int) -> int:

@@ -13,7 +13,7 @@ from typing import Annotated, Generic, TypeVar
 import msgspec
 
 from .codec import U8, U64, Bytes16, Decoder, Hash, Record, Signature, encode
-from .crypto import SigningKey, verify_signature
+from .crypto import SIGNATURE_BYTES, SigningKey, verify_signature
 from .errors import Rejected
 from .fields import Amount, Blob, listing
 from .hashing import tagged_hash
@@ -25,6 +25,7 @@ LANES = 64
 MESSAGES_MAX = 64
 """Messages of one transaction, nested ones counted; bounds the work a failure throws away."""
 KEYS_MAX = 16
+SALT_BYTES = 16
 TX_BYTES_MAX = 65_536
 """Bytes of one envelope with its attachments (T3); also the cap before decoding."""
 
@@ -116,6 +117,23 @@ def blob_hash(salt: bytes, content: bytes) -> bytes:
     return tagged_hash("blob", salt + content)
 
 
+def counted_bytes(body: bytes, signatures: int, blobs: list[Blob]) -> int:
+    """Return the bytes a transaction counts, in fees and in blocks: a function of its body (T5).
+
+    Body, signatures, and the attachments its distinct blobs ask for, salt and content.
+    """
+    size = len(body) + SIGNATURE_BYTES * signatures
+    if blobs:
+        for _, length in distinct_blobs(blobs):
+            size += SALT_BYTES + length
+    return size
+
+
+def distinct_blobs(blobs: list[Blob]) -> list[tuple[bytes, int]]:
+    """Return (hash, length) of each distinct blob in order of first appearance."""
+    return list(dict.fromkeys((item.hash, item.length) for item in blobs))
+
+
 def check_attachments(blobs: list[Blob], attachments: list[Attachment]) -> None:
     """Require the body's distinct blobs, in order of first appearance, and nothing else (T5).
 
@@ -123,7 +141,7 @@ def check_attachments(blobs: list[Blob], attachments: list[Attachment]) -> None:
     """
     if not blobs and not attachments:
         return  # as almost always
-    wanted = list(dict.fromkeys((item.hash, item.length) for item in blobs))
+    wanted = distinct_blobs(blobs)
     if len(wanted) != len(attachments):
         raise Rejected(
             "tx/Attachments",

@@ -26,8 +26,8 @@ from .flows import (
     claim_all_flow,
     derive_flow,
     faucet_flow,
-    genesis_hash_flow,
     mint_flow,
+    network_flow,
     open_log_flow,
     pay_flow,
     register_flow,
@@ -98,7 +98,7 @@ class AsyncClient:
 
     async def wallet(self, key: SigningKey) -> Wallet:
         """Return a wallet for this node's network."""
-        return Wallet(key, await self.run(genesis_hash_flow()))
+        return Wallet(key, *await self.run(network_flow()))
 
     async def faucet(self, address: str, amount: int = 1_000 * COLO) -> None:
         """Take ncolo from a development network's faucet and wait until it is there."""

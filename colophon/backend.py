@@ -86,7 +86,8 @@ class NodeBackend:
         self._health = Health(application, host, router, clock)
         self._wallet = None
         if faucet is not None and application.machine.params.dev:
-            self._wallet = Wallet(faucet, application.machine.genesis_hash)
+            machine = application.machine
+            self._wallet = Wallet(faucet, machine.genesis_hash, machine.params)
         self._faucet_seq = 0
         self._listeners: list[Listener] = []
         self._waiters: dict[bytes, list[asyncio.Future[None]]] = {}
@@ -328,7 +329,9 @@ class NodeBackend:
         """Run an unsigned body above the finalised state and forget it."""
         machine = self._application.machine
         keys = machine.registry.body.decode(body).keys
-        tx = machine.registry.read(body, [bytes(64)] * len(keys), machine.genesis_hash)
+        tx = machine.registry.read(
+            body, [bytes(64)] * len(keys), machine.genesis_hash, machine.params
+        )
         selection = machine.selection(machine.head.block_id, self.reader.next_time_ms())
         block = machine.executor.open_block(selection.overlay, selection.environment)
         authorise(block, tx)

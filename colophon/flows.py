@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 from chain.errors import ColophonError, Rejected
 from chain.ids import Kind, format_id
+from chain.json_form import record_from_json
+from chain.params import Params
 from state.modules.royalty.messages import SOURCES_MAX
 
 from .wallet import Draft, Signed, Wallet
@@ -309,6 +311,13 @@ def faucet_flow(address: str, amount: int) -> Flow[None]:
             return
         yield Pause(FAUCET_PAUSE_MS)
     raise Rejected("client/FaucetDry", "the faucet's transaction did not become final")
+
+
+def network_flow() -> Flow[tuple[bytes, Params]]:
+    """Return genesis hash and parameters of the node's network: what a wallet signs and pays by."""
+    genesis_hash = yield from genesis_hash_flow()
+    params: Params = record_from_json(Params, (yield Call("chain.params", {})), "params")
+    return genesis_hash, params
 
 
 def genesis_hash_flow() -> Flow[bytes]:

@@ -18,6 +18,7 @@ from chain.errors import Rejected
 from chain.fields import Blob
 from chain.ids import Kind, address_of, derive_id, format_id
 from chain.json_form import record_from_json
+from chain.params import Params
 from chain.transaction import (
     ENVELOPE,
     Attachment,
@@ -74,6 +75,10 @@ def message_from_form(
     return message
 
 
+USUAL_PARAMS = Params(modules=[])
+"""Prices of a network whose genesis chose none of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signed:
     """A transaction ready to be submitted."""
@@ -87,9 +92,11 @@ class Signed:
 class Wallet:
     """One account's key and what it needs to sign for a network."""
 
-    def __init__(self, key: SigningKey, genesis_hash: bytes) -> None:
+    def __init__(self, key: SigningKey, genesis_hash: bytes, params: Params = USUAL_PARAMS) -> None:
+        """``params`` are the network's: what its bytes cost (F1) goes into the fee offered."""
         self.key = key
         self.genesis_hash = genesis_hash
+        self.params = params
         self.address = address_of(key.public_key)
 
     @property
@@ -115,7 +122,7 @@ class Wallet:
     def units(self, draft: Draft) -> int:
         """Return the units a transaction of this draft declares (F1), whatever is offered."""
         rough = self.body(draft.messages, seq=2**63, max_fee=2**127, tip=2**127, valid_until=2**63)
-        return REGISTRY.read(encode(rough), [bytes(64)], self.genesis_hash).units
+        return REGISTRY.read(encode(rough), [bytes(64)], self.genesis_hash, self.params).units
 
     def sign(
         self, draft: Draft, *, seq: int, base_fee: int, lane: int = 0, tip: int = 0,
@@ -124,7 +131,7 @@ class Wallet:
         """Return the signed transaction; without ``max_fee`` twice today's fee is offered."""
         rough = self.body(draft.messages, seq=seq, lane=lane, max_fee=2**127, tip=tip,
                           valid_until=valid_until)  # fmt: skip
-        units = REGISTRY.read(encode(rough), [bytes(64)], self.genesis_hash).units
+        units = REGISTRY.read(encode(rough), [bytes(64)], self.genesis_hash, self.params).units
         if max_fee is None:
             max_fee = FEE_HEADROOM * fees.base_part(units, base_fee) + tip
         body = self.body(draft.messages, seq=seq, lane=lane, max_fee=max_fee, tip=tip,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chain.block import Block
-from chain.crypto import SIGNATURE_BYTES
 from chain.errors import Rejected
 
 from .authorise import authorise
@@ -47,11 +46,3 @@ class Selection:
             raise
         self.overlay.commit()
         self.chosen.append(tx)
-
-
-def transaction_bytes(tx: Transaction) -> int:
-    """Return the bytes a transaction counts in a block, its blobs' contents included (T5)."""
-    size = len(tx.raw_body) + SIGNATURE_BYTES * len(tx.signatures)
-    for blob in tx.blobs:
-        size += blob.length
-    return size

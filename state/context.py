@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
-from chain.codec import encode
+from chain.codec import Record, encode
 from chain.errors import Rejected
+from chain.fields import Blob, Collect, blob_collector
 from chain.ids import Kind, derive_id
 from chain.params import Params
+from chain.transaction import distinct_blobs
 
 from .module import Event, Message, Writer
 
@@ -97,15 +100,24 @@ class Context:
         self.units_left = metered
         self._made = [0] * KINDS
 
-    def run_nested(self, actor: bytes, messages: list[Message]) -> None:
-        """Run messages with another actor, one after the other, below the present one."""
-        outer_actor, outer_path, outer_made = self.actor, self.path, self._made
+    def run_nested(
+        self, actor: bytes, messages: list[Message], require_right: Callable[[], None]
+    ) -> None:
+        """Run messages with another actor, one after the other, below the present one.
+
+        ``require_right`` refuses when the outer actor may no longer act so; it is asked before
+        each message, as the one before may have given the right away. Each message has the units
+        it declares itself (F4).
+        """
+        outer = self.actor, self.path, self._made, self.units_left
         for index, message in enumerate(messages):
+            require_right()
             self.actor = actor
-            self.path = [*outer_path, index]
+            self.path = [*outer[1], index]
             self._made = [0] * KINDS
+            self.units_left = message.metered()
             self.block.dispatch(self, message)
-        self.actor, self.path, self._made = outer_actor, outer_path, outer_made
+        self.actor, self.path, self._made, self.units_left = outer
 
     def emit(self, event: Event) -> None:
         """Add an event to the transaction's receipt."""
@@ -135,6 +147,21 @@ class Context:
         self.flows[denom] = self.flows.get(denom, 0) + amount
 
 
-def record_bytes(key: bytes, record: object) -> int:
-    """Return the bytes a deposit is priced by."""
-    return len(key) + len(encode(record))
+def record_bytes(key: bytes, record: Record) -> int:
+    """Return the bytes a deposit is priced by: key, value and what its blobs name (N-account.4)."""
+    return len(key) + len(encode(record)) + blob_bytes(record)
+
+
+def blob_bytes(record: Record) -> int:
+    """Return the bytes of the distinct blobs that a record names."""
+    collect = _collector(type(record))
+    if collect is None:
+        return 0
+    blobs: list[Blob] = []
+    collect(record, blobs)
+    return sum(length for _, length in distinct_blobs(blobs)) if blobs else 0
+
+
+@cache
+def _collector(kind: type[Record]) -> Collect | None:
+    return blob_collector(kind)

@@ -158,7 +158,7 @@ class Executor:
         status, at, code = OK, 0, ""
         try:
             for at, message in enumerate(body.messages):
-                ctx.begin_message(at, tx.metered[at])
+                ctx.begin_message(at, message.metered())
                 self._apply[type(message)](ctx, message)
             at = 0
         except Rejected as refusal:
@@ -212,9 +212,10 @@ def _settle_units(
     """Return (units charged, fee) and give the unused part back (F4)."""
     charged = tx.units
     base = fees.base_part(charged, block.base_fee)
-    declared = sum(tx.metered)
+    declared = tx.metered
     if declared:
-        charged += max(min(used, declared), declared // 2) - declared
+        unspent = declared - max(min(used, declared), declared // 2)
+        charged = max(tx.work - unspent, tx.bytes_units)
         unused = base - fees.base_part(charged, block.base_fee)
         base -= unused
         if unused:

@@ -55,7 +55,7 @@ def _royalty_units(state: Scanner, held: Counter[bytes]) -> Iterator[str]:
         if denom[:1] != bytes((Kind.IP,)):
             yield f"money: {total} of an unknown denomination {denom.hex() or 'ncolo'} is held"
             continue
-        if IPS.get(state, denom) is None:
+        if not IPS.has(state, denom):
             yield f"money: royalty units of an unknown IP {denom.hex()}"
         if BALANCES.get(state, denom + denom) is None:
             total += ROYALTY_UNITS

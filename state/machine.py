@@ -26,7 +26,7 @@ from chain.state_proof import StateProof
 from chain.transaction import Envelope, SignedBody
 
 from . import layout
-from .candidate import Candidate, Selection, transaction_bytes
+from .candidate import Candidate, Selection
 from .executor import Environment, Executed, Executor
 from .finalised import FinalisedState
 from .headers import Tip, base_fee_above, derive, require_derived
@@ -92,7 +92,9 @@ class StateMachine:
 
         ``tx_id`` is its id, if the caller has made it from these bytes already.
         """
-        return self.registry.read(signed.body, signed.signatures, self.genesis_hash, tx_id=tx_id)
+        return self.registry.read(
+            signed.body, signed.signatures, self.genesis_hash, self.params, tx_id=tx_id
+        )
 
     def next_seq(self, sender: bytes, lane: int) -> int:
         """Return the next sequence number of a lane in the finalised state."""
@@ -222,11 +224,6 @@ class StateMachine:
         if units > self.params.block_units_max:
             raise Rejected(
                 "block/TooManyUnits", f"{units} units, at most {self.params.block_units_max}"
-            )
-        size = sum(transaction_bytes(tx) for tx in transactions)
-        if size > self.params.block_bytes_max:
-            raise Rejected(
-                "block/TooManyBytes", f"{size} bytes, at most {self.params.block_bytes_max}"
             )
         require_derived(header, self.derive(header.parent_id, header.time_ms, units))
         overlay = self.overlay_above(header.parent_id)

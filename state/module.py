@@ -28,7 +28,7 @@ class Message(Record):
     WEIGHT: ClassVar[int] = 20
     """Units the message costs besides bytes, signatures and keys (protocol.md F1), measured."""
     WRITES: ClassVar[int] = 2
-    """Most keys the message writes besides the sender's account."""
+    """Most keys the message writes besides the account of who acts (N-ip.9 pays for an IP's)."""
 
     def weight(self) -> int:
         """Return the units of this message; override where lists decide."""
@@ -37,6 +37,10 @@ class Message(Record):
     def writes(self) -> int:
         """Return the bound of keys this message writes; override where lists decide."""
         return self.WRITES
+
+    def metered(self) -> int:
+        """Return the units it declares for work that only the state decides (F4)."""
+        return getattr(self, "max_units", 0)
 
 
 class Event(Record):
@@ -84,12 +88,13 @@ class Table(Generic[R]):
         raw = state.get(self.prefix + key)
         return None if raw is None else self._decode(raw)
 
-    def put(self, state: Writer, key: bytes, row: R) -> int:
-        """Store the row; return the bytes of key and value, which deposits are priced by."""
-        full = self.prefix + key
-        raw = encode(row)
-        state.put(full, raw)
-        return len(full) + len(raw)
+    def has(self, state: Reader, key: bytes) -> bool:
+        """Tell whether the row exists, without decoding it."""
+        return state.get(self.prefix + key) is not None
+
+    def put(self, state: Writer, key: bytes, row: R) -> None:
+        """Store the row."""
+        state.put(self.prefix + key, encode(row))
 
     def delete(self, state: Writer, key: bytes) -> None:
         """Remove the row."""

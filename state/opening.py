@@ -18,8 +18,10 @@ from .tree import Tree
 def open_database(store: KeyValueStore, genesis: Genesis, executor: Executor) -> Tip:
     """Return the head of the database, after writing the genesis state into an empty one.
 
-    Raises ``Rejected`` (``store/Schema``, ``store/OtherNetwork``, ``genesis/…``).
+    Raises ``Rejected`` (``store/ModuleVersions``, ``store/Schema``, ``store/OtherNetwork``,
+    ``genesis/…``).
     """
+    _require_versions(genesis, executor)
     if store.get(layout.META_HEAD) is None:
         _write_genesis(store, genesis, executor)
     _require_ours(store, genesis)
@@ -57,6 +59,21 @@ def _write_genesis(store: KeyValueStore, genesis: Genesis, executor: Executor) -
     rows.append((layout.META_GENESIS, encode(genesis)))
     rows.append((layout.META_HEAD, encode(head_row(tip))))
     store.write(rows, sync=True)
+
+
+def _require_versions(genesis: Genesis, executor: Executor) -> None:
+    """Rows and rules are of one version of each family; a release runs no other (G2)."""
+    ours = {module.name: module.version for module in executor.registry.modules}
+    wanted = {entry.name: entry.version for entry in genesis.params.modules}
+    for name in sorted(ours.keys() | wanted.keys()):
+        if ours.get(name) != wanted.get(name):
+            raise Rejected(
+                "store/ModuleVersions",
+                f"this network was made for version {wanted.get(name, 'none')} of {name!r}, this "
+                f"release has {ours.get(name, 'none')}: start the release that made the network, "
+                "or make a new one with `colophon testnet` or `colophon genesis new`",
+                module=name,
+            )
 
 
 def _require_ours(store: KeyValueStore, genesis: Genesis) -> None:

@@ -16,11 +16,13 @@ from chain import fees
 from chain.codec import Decoder
 from chain.errors import Misuse, Rejected
 from chain.fields import Blob, Check, Collect, blob_collector, checker
+from chain.params import Params
 from chain.transaction import (
     MESSAGES_MAX,
     TX_BYTES_MAX,
     VERSION,
     Body,
+    counted_bytes,
     transaction_id,
 )
 
@@ -40,9 +42,13 @@ class Transaction(msgspec.Struct, frozen=True, gc=False):
     signatures: list[bytes]
     body: Body[Any]
     units: int
-    """Declared units (F1): what the block counts."""
-    metered: list[int]
-    """``max_units`` of each message, nested ones included; 0 where the work is fixed."""
+    """Declared units (F1): what the block counts, the fee pays and the pool ranks by."""
+    work: int
+    """The part of F1 that is work; ``units`` is at least this."""
+    bytes_units: int
+    """The part of F1 that is bytes; ``units`` is at least this."""
+    metered: int
+    """Sum of ``max_units`` of all messages, nested ones included (F4)."""
     blobs: list[Blob]
     """Blob fields in order of first appearance, nested messages included."""
 
@@ -55,7 +61,7 @@ class _Tally:
     def __init__(self) -> None:
         self.units = 0
         self.count = 0
-        self.metered: list[int] = []
+        self.metered = 0
         self.blobs: list[Blob] = []
 
 
@@ -64,8 +70,6 @@ class _Traits(msgspec.Struct, frozen=True, gc=False):
 
     check: Check | None
     collect: Collect | None
-    metered: bool
-    """It declares ``max_units``."""
     nests: bool
     """It carries other messages."""
 
@@ -91,7 +95,6 @@ class Registry:
             kind: _Traits(
                 checker(kind),
                 blob_collector(kind),
-                "max_units" in kind.__struct_fields__,
                 "nested" in kind.__struct_fields__,
             )
             for kind in self.apply
@@ -112,12 +115,14 @@ class Registry:
         raw_body: bytes,
         signatures: list[bytes],
         genesis_hash: bytes,
+        params: Params,
         *,
         tx_id: bytes | None = None,
     ) -> Transaction:
         """Decode and check a transaction as far as its bytes and the network decide (T6).
 
-        ``tx_id`` is the transaction's id, if the caller has made it from these bytes already.
+        ``params`` are the network's, for its price of bytes (F1). ``tx_id`` is the transaction's
+        id, if the caller has made it from these bytes already.
         Raises ``Rejected`` with a ``codec/``, ``field/`` or ``tx/`` code. Signatures are not
         verified here, attachments not looked at.
         """
@@ -143,13 +148,17 @@ class Registry:
         if body.sponsor is not None:
             raise Rejected("tx/UnknownSponsor", "no such sponsor", field="sponsor")
         tally = self._inspect(body.messages)
-        units = fees.envelope_units(len(raw_body), len(signatures)) + tally.units
+        work = fees.envelope_units(len(raw_body), len(signatures)) + tally.units
+        size = counted_bytes(raw_body, len(signatures), tally.blobs)
+        bytes_units = fees.bytes_units(params, size)
         return Transaction(
             tx_id or transaction_id(raw_body, signatures),
             raw_body,
             signatures,
             body,
-            units + fees.KEY_WRITE_UNITS,
+            max(work, bytes_units),
+            work,
+            bytes_units,
             tally.metered,
             tally.blobs,
         )
@@ -185,7 +194,7 @@ class Registry:
         """Check every message, nested ones included, and add up what they declare."""
         tally = _Tally()
         for message in messages:
-            tally.metered.append(self._inspect_one(message, 0, tally))
+            self._inspect_one(message, 0, tally)
         if tally.count > MESSAGES_MAX:
             raise Rejected(
                 "tx/TooManyMessages",
@@ -195,25 +204,22 @@ class Registry:
             )
         return tally
 
-    def _inspect_one(self, message: Message, depth: int, tally: _Tally) -> int:
-        """Check one message and those inside it (at most ``NESTING_MAX`` deep).
-
-        Returns the metered units it declares.
-        """
+    def _inspect_one(self, message: Message, depth: int, tally: _Tally) -> None:
+        """Check one message and those inside it (at most ``NESTING_MAX`` deep)."""
         traits = self._traits[type(message)]
         if traits.check is not None:
             traits.check(message, "")
         if depth:
             _require_nestable(type(message), depth)
-        metered: int = message.max_units if traits.metered else 0  # type: ignore[attr-defined]  # such kinds have it
+        metered = message.metered()
         tally.count += 1
+        tally.metered += metered
         tally.units += message.weight() + fees.KEY_WRITE_UNITS * message.writes() + metered
         if traits.collect is not None:
             traits.collect(message, tally.blobs)
         if traits.nests:
             for inner in self.read_nested(message):
-                metered += self._inspect_one(inner, depth + 1, tally)
-        return metered
+                self._inspect_one(inner, depth + 1, tally)
 
     def read_nested(self, outer: Message) -> list[Message]:
         """Decode the messages an ``ip.execute`` carries as bytes (N-ip.9)."""

@@ -18,12 +18,17 @@ def command() -> None:
 @click.option("--keys", default=1_000_000, show_default=True, help="Accounts in the state.")
 @click.option("--blocks", default=8, show_default=True, help="Full blocks per message type.")
 @click.option("--only", multiple=True, help="Message types; default: all.")
+@click.option("--worst", is_flag=True, help="Every message at its dearest, beside bank.send.")
 @click.pass_obj
-def execute(session: Session, keys: int, blocks: int, only: tuple[str, ...]) -> None:
+def execute(session: Session, keys: int, blocks: int, only: tuple[str, ...], worst: bool) -> None:
     """Pre-signed blocks through the state machine: transactions per second over V."""
     from colophon.bench import execute as bench
+    from colophon.bench import worst as dearest
 
-    show(session, bench.run(keys, blocks, only, progress=session.note))
+    if worst:
+        show(session, dearest.run(only, session.note))
+    else:
+        show(session, bench.run(keys, blocks, only, progress=session.note))
 
 
 @command.command("state")

@@ -24,7 +24,7 @@ from colophon.flows import (
     Call,
     Flow,
     Outcome,
-    genesis_hash_flow,
+    network_flow,
     sign_flow,
     submit_flow,
 )
@@ -245,7 +245,7 @@ def dry_run(
 
 def _simulate_flow(draft: Draft, signer: bytes, sending: Sending) -> Flow[dict[str, Any]]:
     sender = address_of(signer)
-    genesis_hash = yield from genesis_hash_flow()
+    genesis_hash, params = yield from network_flow()
     nonce = yield Call("account.nonce", {"address": format_id(sender), "lane": sending.lane})
     fee = yield Call("tx.fee", {"horizon": FEE_HORIZON})
 
@@ -258,7 +258,7 @@ def _simulate_flow(draft: Draft, signer: bytes, sending: Sending) -> Flow[dict[s
             )
         )  # fmt: skip
 
-    units = REGISTRY.read(body(2**127), [bytes(64)], genesis_hash).units
+    units = REGISTRY.read(body(2**127), [bytes(64)], genesis_hash, params).units
     usual = FEE_HEADROOM * fees.base_part(units, int(fee["suggested_base_fee"])) + sending.tip
     raw = body(usual if sending.max_fee is None else sending.max_fee)
     result: dict[str, Any] = yield Call("tx.simulate", {"body": "0x" + raw.hex()})

@@ -32,6 +32,9 @@ DEPOSITS = module_id("deposits")
 WEIGHTS_MAX = 65_535
 """Largest weight of a key and largest threshold; sums stay far from any width."""
 
+KEY_CHECK_UNITS = 12
+"""Work of checking one public key, measured."""
+
 # --- messages and events ---------------------------------------------------------------------
 
 
@@ -50,6 +53,10 @@ class SetKeys(Message, tag="account.set_keys"):
 
     WEIGHT = 30
     WRITES = 1
+
+    def weight(self) -> int:
+        """Each key is checked to be a point of the curve."""
+        return self.WEIGHT + KEY_CHECK_UNITS * len(self.keys)
 
 
 class RequireAcceptance(Message, tag="account.require_acceptance"):
@@ -216,34 +223,6 @@ def _supply_key(denom: bytes) -> bytes:
     return denom.ljust(21, b"\0")
 
 
-def take_deposit(ctx: Context, size_bytes: int) -> int:
-    """Take ``deposit_per_byte · size`` from the actor; return it for the object to remember.
-
-    Raises ``bank/DepositUnpaid`` when the balance is short (N-account.4).
-    """
-    amount = ctx.params.deposit_per_byte * size_bytes
-    account = ACCOUNTS.get(ctx.state, ctx.actor) or EMPTY
-    held = int.from_bytes(account.balance, "big")
-    if held < amount:
-        raise Rejected(
-            "bank/DepositUnpaid",
-            f"the deposit for {size_bytes} bytes is {amount} ncolo, {format_id(ctx.actor)} has "
-            f"{held}",
-            deposit=amount,
-            held=held,
-        )
-    left = Account(1, encode_amount(held - amount), account.seq, account.keys)
-    ACCOUNTS.put(ctx.state, ctx.actor, left)
-    ctx.deposits += amount
-    return amount
-
-
-def return_deposit(ctx: Context, payer: bytes, amount: int) -> None:
-    """Give an object's deposit back to whoever paid it."""
-    credit(ctx.state, payer, NCOLO, amount)
-    ctx.deposits -= amount
-
-
 # --- keys and sequence numbers ---------------------------------------------------------------
 
 
@@ -407,7 +386,7 @@ def all_balances(state: Scanner) -> Iterator[tuple[bytes, int]]:
 
 MODULE = Module(
     name="account",
-    version=1,
+    version=2,
     messages={SetKeys: apply_set_keys, RequireAcceptance: apply_require_acceptance},
     events=(KeysSet, AcceptanceRequired),
     tables=(ACCOUNTS, LANES, BALANCES, SUPPLIES, PREFERENCES),

@@ -15,6 +15,8 @@ from . import account, ip, royalty
 
 OUTPUTS_MAX = 256
 """Receivers of one ``multi_send``; bounds its work to about 6 ms."""
+ROYALTY_OUTPUTS_MAX = 128
+"""Those of them that move royalty units: as many as one transaction can pay for."""
 ROYALTY_DENOMS = 16
 """A move of royalty units settles up to this many denominations; it is priced for all of them."""
 
@@ -79,7 +81,15 @@ def apply_send(ctx: Context, message: Send) -> None:
 
 
 def apply_multi_send(ctx: Context, message: MultiSend) -> None:
-    """N-bank.2: every output as a send, in order."""
+    """N-bank.2: every output as a send, in order; at most 128 move royalty units."""
+    royal = sum(_is_royalty(output.denom) for output in message.outputs)
+    if royal > ROYALTY_OUTPUTS_MAX:
+        raise Rejected(
+            "bank/TooManyRoyaltySends",
+            f"{royal} outputs of royalty units, at most {ROYALTY_OUTPUTS_MAX}",
+            found=royal,
+            limit=ROYALTY_OUTPUTS_MAX,
+        )
     for output in message.outputs:
         _send(ctx, output.to, output.denom, output.amount)
 
@@ -91,7 +101,7 @@ def _send(ctx: Context, to: bytes, denom: bytes, raw_amount: bytes) -> None:
     if to == ctx.actor:
         raise Rejected("bank/SelfSend", f"{format_id(to)} cannot send to itself")
     if to[0] == Kind.IP:
-        ip.require_registered(ctx.state, to)
+        ip.require_exists(ctx.state, to)
     if denom == b"":
         account.move_balance(ctx.state, ctx.actor, to, denom, amount)
     elif denom[0] == Kind.IP:
@@ -103,7 +113,7 @@ def _send(ctx: Context, to: bytes, denom: bytes, raw_amount: bytes) -> None:
 
 MODULE = Module(
     name="bank",
-    version=1,
+    version=2,
     messages={Send: apply_send, MultiSend: apply_multi_send},
     events=(Sent,),
     tables=(),

@@ -82,6 +82,20 @@ def test_keys_that_are_not_canonical_are_refused(y: int) -> None:
         require_public_key(y.to_bytes(32, "little"))
 
 
+@given(st.integers(2, FIELD - 2), st.integers(0, 1))
+def test_a_key_is_a_point_exactly_if_its_x_has_a_root(y: int, sign: int) -> None:
+    """x² = (y² − 1) / (d·y² + 1) is a square iff numerator times denominator is (Euler)."""
+    d = -121665 * pow(121666, -1, FIELD) % FIELD
+    on_curve = pow((y * y - 1) * (d * y * y + 1) % FIELD, (FIELD - 1) // 2, FIELD) == 1
+    key = (y | sign << 255).to_bytes(32, "little")
+
+    if on_curve:
+        require_public_key(key)
+    else:
+        with pytest.raises(Rejected, match="no point"):
+            require_public_key(key)
+
+
 def test_the_small_order_points_are_those_of_order_one_two_four_and_eight() -> None:
     d = -121665 * pow(121666, -1, FIELD) % FIELD
 

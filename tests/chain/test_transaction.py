@@ -12,6 +12,7 @@ from chain.codec import encode
 from chain.crypto import SigningKey
 from chain.errors import Rejected
 from chain.ids import address_of
+from chain.params import Params
 from chain.transaction import (
     ENVELOPE,
     Attachment,
@@ -30,6 +31,7 @@ from state.modules.ip.asset import AiDisclosure, Exemption, HumanReview, Identif
 
 KEYS = sorted((SigningKey(bytes([n]) * 32) for n in range(1, 4)), key=lambda k: k.public_key)
 GENESIS = bytes(range(32))
+PARAMS = Params(modules=[])
 
 
 def body_of(messages: list[Any], keys: list[SigningKey] = KEYS[:1]) -> Body[Any]:
@@ -76,7 +78,7 @@ def test_attachments_are_exactly_the_distinct_blobs_in_order_of_appearance() -> 
     message = im.Register(IpKind.TEXT, bytes(31) + b"\1", title=first, metadata=second)
     again = im.Register(IpKind.TEXT, bytes(31) + b"\2", title=second, metadata=first)
     raw = encode(body_of([message, again]))
-    blobs = REGISTRY.read(raw, [bytes(64)], GENESIS).blobs
+    blobs = REGISTRY.read(raw, [bytes(64)], GENESIS, PARAMS).blobs
 
     check_attachments(blobs, [one, two])
     for wrong in ([two, one], [one], [one, two, two], [], [one, Attachment(b"b" * 16, b"x")]):
@@ -99,7 +101,7 @@ def test_blobs_inside_execute_need_their_attachments_too() -> None:
     inner = im.Register(IpKind.TEXT, bytes(31) + b"\1", title=blob)
     outer = im.Execute(b"\2" + bytes(20), [encode(inner)])
 
-    tx = REGISTRY.read(encode(body_of([outer])), [bytes(64)], GENESIS)
+    tx = REGISTRY.read(encode(body_of([outer])), [bytes(64)], GENESIS, PARAMS)
 
     assert tx.blobs == [blob]
     check_attachments(tx.blobs, [attachment])
@@ -108,7 +110,7 @@ def test_blobs_inside_execute_need_their_attachments_too() -> None:
 def refused(body: Body[Any], signatures: int = 1) -> str:
     """Return the code with which a body is refused."""
     with pytest.raises(Rejected) as caught:
-        REGISTRY.read(encode(body), [bytes(64)] * signatures, GENESIS)
+        REGISTRY.read(encode(body), [bytes(64)] * signatures, GENESIS, PARAMS)
     return caught.value.code
 
 

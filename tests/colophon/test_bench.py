@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from colophon.bench import execute, latency, load, network, rpc, state_bench
+from colophon.bench import execute, latency, load, network, rpc, state_bench, worst
 from colophon.bench.measure import Report
 from colophon.bench.workloads import WORKLOADS
 
 RUNS: dict[str, Callable[[], Report]] = {
     "execute": lambda: execute.run(keys=60, blocks=1),
+    "worst": lambda: worst.run(transactions_max=1),
     "state": lambda: state_bench.run(60_000, 1_000, lambda line: None),
     "rpc": lambda: rpc.run(seconds=0.2),
     "latency": lambda: latency.run(samples=3),
@@ -30,6 +31,15 @@ def test_a_bench_prints_machine_limit_and_rows(name: str) -> None:
     for row in form["rows"]:
         assert set(row) == {"name", "value", "unit", "reference", "ratio"}
         assert row["value"] > 0
+
+
+def test_worst_measures_every_message_succeeding_and_undone() -> None:
+    """A case that does not do what it is for fails the run: each of its blocks is looked at."""
+    names = [row.name for row in worst.run(("ip.register",), transactions_max=1).rows]
+
+    cases = ("ip.register", "ip.register, bytes")
+    both = [name for case in cases for name in (case, f"{case}, undone")]
+    assert names == ["bank.send, plain", *both]
 
 
 def test_execute_measures_every_workload() -> None:

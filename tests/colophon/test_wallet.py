@@ -9,7 +9,7 @@ from chain.crypto import verify_signature
 from chain.errors import Rejected
 from chain.ids import Kind, address_of, derive_id, format_id
 from chain.transaction import ENVELOPE, check_attachments, signing_hash
-from colophon.wallet import FEE_HEADROOM, Draft, Wallet
+from colophon.wallet import FEE_HEADROOM, USUAL_PARAMS, Draft, Wallet
 from state.families import REGISTRY
 from tests.state.ledger import Ledger, key_of
 
@@ -26,7 +26,7 @@ def test_an_envelope_is_read_and_its_signature_verifies():
     signed = WALLET.sign(draft(), seq=4, base_fee=1_000_000, lane=2, tip=3, valid_until=99)
 
     envelope = ENVELOPE.decode(signed.envelope)
-    tx = REGISTRY.read(envelope.body, envelope.signatures, NETWORK)
+    tx = REGISTRY.read(envelope.body, envelope.signatures, NETWORK, USUAL_PARAMS)
 
     assert tx.id == signed.id
     assert (tx.body.seq, tx.body.lane, tx.body.valid_until) == (4, 2, 99)
@@ -50,7 +50,7 @@ def test_blobs_travel_as_attachments_each_once():
     two.add("ip.register", kind="text", content_hash=content, title="Théâtre", metadata="{}")
 
     envelope = ENVELOPE.decode(WALLET.sign(two, seq=0, base_fee=1).envelope)
-    tx = REGISTRY.read(envelope.body, envelope.signatures, NETWORK)
+    tx = REGISTRY.read(envelope.body, envelope.signatures, NETWORK, USUAL_PARAMS)
 
     check_attachments(tx.blobs, envelope.attachments)
     assert [item.data for item in envelope.attachments] == ["Théâtre".encode(), b"{}"]

@@ -70,7 +70,7 @@ class World:
         self.validator = key_of(99)
         self.keys = [key_of(number) for number in (1, 2, 3)]
         self.addresses = [address_of(key.public_key) for key in self.keys]
-        params = Params(modules=sorted(ModuleVersion(m.name, 1) for m in MODULES), dev=dev)
+        params = Params(modules=sorted(ModuleVersion(m.name, m.version) for m in MODULES), dev=dev)
         accounts = [GenesisAccount(a, encode_amount(10**15)) for a in sorted(self.addresses)]
         validators = [GenesisValidator(self.validator.public_key, 1)]
         self.genesis = Genesis(1, "rpc-test", START_MS, bytes(16), params, validators, accounts, [])
@@ -170,7 +170,9 @@ class World:
 
     def admit(self, raw: bytes) -> bytes:
         envelope = ENVELOPE.decode(raw)
-        tx = REGISTRY.read(envelope.body, envelope.signatures, self.machine.genesis_hash)
+        tx = REGISTRY.read(
+            envelope.body, envelope.signatures, self.machine.genesis_hash, self.machine.params
+        )
         check_attachments(tx.blobs, envelope.attachments)
         if self.tx_state(tx.id) is not TxState.UNKNOWN:
             return tx.id
@@ -231,7 +233,7 @@ class World:
         return FeeView(base, base * 2, b"")
 
     def simulate(self, body: bytes) -> Simulated:
-        tx = REGISTRY.read(body, [bytes(64)], self.machine.genesis_hash)
+        tx = REGISTRY.read(body, [bytes(64)], self.machine.genesis_hash, self.machine.params)
         return Simulated(tx.units, encode_amount(tx.units), "", "", 0, [])
 
     def listen(self, listener: Callable[[FinalBlock], None]) -> Callable[[], None]:

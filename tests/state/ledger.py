@@ -17,7 +17,7 @@ from chain.application import finish
 from chain.codec import encode, encode_amount
 from chain.crypto import SigningKey
 from chain.genesis import Genesis, GenesisAccount, GenesisValidator, check_genesis
-from chain.ids import NCOLO, address_of, derive_id
+from chain.ids import NCOLO, TREASURY, address_of, derive_id
 from chain.params import ModuleVersion, Params
 from chain.transaction import ENVELOPE, Body, sign_body
 from state import layout
@@ -26,7 +26,7 @@ from state.families import MODULES, REGISTRY
 from state.indexes import block_rows
 from state.invariants import check_state
 from state.module import Message, Query, QueryContext
-from state.modules.account import ACCOUNTS, balance_of, next_seq
+from state.modules.account import ACCOUNTS, DEPOSITS, LANES, SUPPLIES, balance_of, next_seq
 from state.overlay import Overlay
 from state.registry import Transaction
 
@@ -76,7 +76,7 @@ class Ledger:
     def __init__(self, accounts: int = 5, **params: Any) -> None:
         self.keys = [key_of(number) for number in range(1, accounts + 1)]
         self.addresses = [address_of(key.public_key) for key in self.keys]
-        versions = sorted(ModuleVersion(module.name, 1) for module in MODULES)
+        versions = sorted(ModuleVersion(module.name, module.version) for module in MODULES)
         self.params = Params(modules=versions, **params)
         rich = [GenesisAccount(a, encode_amount(RICH)) for a in sorted(self.addresses)]
         self.genesis = Genesis(
@@ -132,7 +132,7 @@ class Ledger:
         """Run one transaction in a block of its own and return its receipt."""
         body = self.body(who, messages, **changes)
         envelope = ENVELOPE.decode(sign_body(body, [self.keys[who]], []))
-        tx = REGISTRY.read(envelope.body, envelope.signatures, self.hash)
+        tx = REGISTRY.read(envelope.body, envelope.signatures, self.hash, self.params)
         self.height += 1
         self.now_ms += 100
         environment = Environment(
@@ -147,10 +147,30 @@ class Ledger:
             executed.receipts[0]
         )
         self.last_refusal = executed.refusals.get(0)
-        self.last_writes = len(overlay.writes)
+        self._check_bound(tx, set(overlay.writes))
         if self.check_every_block:
             check_state(REGISTRY, self.state)
         return receipt
+
+    def _check_bound(self, tx: Transaction, written: set[bytes]) -> None:
+        """No message writes more keys than it pays for (F1)."""
+        written -= {ACCOUNTS.prefix + holder for holder in (tx.body.sender, TREASURY, DEPOSITS)}
+        written -= {
+            SUPPLIES.prefix + bytes(21),
+            LANES.prefix + tx.body.sender + bytes([tx.body.lane]),
+        }
+        bound = self._bound(tx.body.messages)
+        assert len(written) <= bound, (
+            f"{len(written)} keys written, {bound} paid: {tx.body.messages}"
+        )
+
+    def _bound(self, messages: list[Message]) -> int:
+        bound = 0
+        for message in messages:
+            bound += message.writes()
+            if hasattr(message, "nested"):
+                bound += self._bound(REGISTRY.read_nested(message))
+        return bound
 
     def _index(self, tx: Transaction, executed: Executed) -> None:
         rows = block_rows(

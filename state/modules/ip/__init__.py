@@ -9,10 +9,13 @@ from __future__ import annotations
 from ...module import Module, Scanner
 from . import messages as m
 from . import precommits, queries, rows, rules
-from .rows import IPS, Ip, is_expired, require_owner, require_registered
+from .rows import IPS, Ip, is_expired, require_exists, require_owner, require_registered
 from .rules import store
 
-__all__ = ["IPS", "MODULE", "Ip", "is_expired", "require_owner", "require_registered", "store"]
+__all__ = [
+    "IPS", "MODULE", "Ip", "is_expired", "require_exists", "require_owner", "require_registered",
+    "store",
+]  # fmt: skip
 
 
 def check_contents(state: Scanner) -> str | None:
@@ -30,7 +33,7 @@ def check_contents(state: Scanner) -> str | None:
 
 MODULE = Module(
     name="ip",
-    version=1,
+    version=2,
     messages={
         m.Precommit: precommits.apply_precommit,
         m.Register: rules.apply_register,
@@ -54,7 +57,7 @@ MODULE = Module(
     ),
     tables=(
         rows.IPS, rows.CONTENTS, rows.PRECOMMITS, rows.QUEUES, rows.QUEUED, rows.REVISIONS,
-        rows.UPDATERS, rows.EDGES, rows.OFFERS, rows.CREDITS,
+        rows.UPDATERS, rows.EDGES, rows.OFFERS, rows.CREDITS, rows.REGISTRATIONS,
     ),
     queries={
         "get": queries.get,

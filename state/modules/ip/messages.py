@@ -79,8 +79,8 @@ class Register(Message, tag="ip.register"):
         return self.WEIGHT + 2 * len(self.creators) + 2 * inputs + 12 * len(self.relations)
 
     def writes(self) -> int:
-        """The asset, its content row, the precommit's rows, an edge each."""
-        return self.WRITES + len(self.relations) + (4 if self.salt else 0)
+        """The asset, its registration, its content row; of a precommit two rows; edges."""
+        return self.WRITES + len(self.relations) + (2 if self.salt else 0)
 
 
 class AcceptCredit(Message, tag="ip.accept_credit"):
@@ -129,6 +129,8 @@ class SetUpdater(Message, tag="ip.set_updater"):
     scope: Scope | None
     expires_at: U64 = 0
 
+    WRITES = 3
+
 
 class Relate(Message, tag="ip.relate"):
     """Add a typed edge from an IP to another (N-ip.6)."""
@@ -164,22 +166,25 @@ class Transfer(Message, tag="ip.transfer"):
     if_state: U64 | None = None
 
     WEIGHT = 30
-    WRITES = 2
+    WRITES = 3
 
 
 class AcceptTransfer(Message, tag="ip.accept_transfer"):
     """Take an offered IP (N-ip.7)."""
 
     ip: IpId
+    if_state: U64 | None = None
 
     WEIGHT = 30
-    WRITES = 2
+    WRITES = 3
 
 
 class WithdrawTransfer(Message, tag="ip.withdraw_transfer"):
     """Take an offer back (N-ip.7)."""
 
     ip: IpId
+
+    WRITES = 3
 
 
 class Execute(Message, tag="ip.execute"):
@@ -189,7 +194,7 @@ class Execute(Message, tag="ip.execute"):
     nested: Annotated[list[Annotated[bytes, data(U16_MAX)]], listing(64, items_min=1)]
 
     WEIGHT = 10
-    WRITES = 1
+    WRITES = 2
 
 
 class Precommitted(Event, tag="ip.precommitted"):

@@ -9,7 +9,7 @@ from chain.errors import Rejected
 from chain.hashing import tagged_hash
 
 from ...context import Context, record_bytes
-from ..account import return_deposit, take_deposit
+from ...deposits import put_kept, return_deposit, take_deposit
 from . import messages as m
 from . import rows
 
@@ -37,16 +37,19 @@ def apply_precommit(ctx: Context, message: m.Precommit) -> None:
     if rows.PRECOMMITS.get(ctx.state, key) is not None:
         raise Rejected("ip/PrecommitExists", "this commitment stands already")
     row = rows.PrecommitRow(ctx.height, ctx.index, ctx.time_ms, b"")
-    deposit = take_deposit(ctx, record_bytes(rows.PRECOMMITS.prefix + key, row) + 8)
+    queued = rows.QueuedCommitment(message.commitment)
+    queued_key = _queued_key(ctx.actor, queue.tail)
+    deposit = take_deposit(
+        ctx,
+        record_bytes(rows.PRECOMMITS.prefix + key, row)
+        + record_bytes(rows.QUEUED.prefix + queued_key, queued),
+    )
     rows.PRECOMMITS.put(
         ctx.state, key, msgspec.structs.replace(row, deposit=encode_amount(deposit))
     )
-    rows.QUEUED.put(
-        ctx.state, _queued_key(ctx.actor, queue.tail), rows.QueuedCommitment(message.commitment)
-    )
-    rows.QUEUES.put(
-        ctx.state, ctx.actor, rows.PrecommitQueue(queue.head, queue.tail + 1, queue.open + 1)
-    )
+    rows.QUEUED.put(ctx.state, queued_key, queued)
+    longer = rows.PrecommitQueue(queue.head, queue.tail + 1, queue.open + 1)
+    put_kept(ctx, rows.QUEUES, ctx.actor, longer)
     ctx.emit(m.Precommitted(ctx.actor, message.commitment))
 
 

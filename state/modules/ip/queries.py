@@ -129,15 +129,23 @@ class EdgePage(Record):
 def _view(query: QueryContext, ip: bytes, row: Ip) -> IpView:
     content = rows.CONTENTS.get(query.state, row.content_hash)
     offer = rows.OFFERS.get(query.state, ip)
-    asset = row.asset
+    asset = rows.registration_of(query.state, ip)
+    metadata = _revision(query, ip, row.metadata_at) or asset
+    rights = _revision(query, ip, row.rights_at) or asset
     return IpView(
         ip, row.owner, row.state, row.kind, row.content_hash,
         content is not None and content.places[0].ip == ip,
         row.height, row.registered_ms, row.expires_at, row.frozen, row.revisions, row.relations,
-        asset.title, row.metadata, row.metadata_hash, row.rights, asset.media, asset.creators,
-        asset.ai, asset.facts, asset.soft_bindings, asset.identifiers, asset.created_at,
+        asset.title, metadata.metadata, metadata.metadata_hash, rights.rights or asset.rights,
+        asset.media, asset.creators, asset.ai, asset.facts, asset.soft_bindings,
+        asset.identifiers, asset.created_at,
         offer.to if offer is not None and offer.owner_epoch == row.owner_epoch else None,
     )  # fmt: skip
+
+
+def _revision(query: QueryContext, ip: bytes, number: int) -> rows.Revision | None:
+    """Return the revision before a number, None for 0."""
+    return rows.REVISIONS.get(query.state, rows.revision_key(ip, number - 1)) if number else None
 
 
 def get(query: QueryContext, *, ip: IpId) -> IpView:

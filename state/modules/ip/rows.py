@@ -5,7 +5,7 @@ from __future__ import annotations
 from chain.codec import U8, U32, U64, Hash, Record
 from chain.errors import Rejected
 from chain.fields import Amount, Blob
-from chain.ids import Holder, format_id
+from chain.ids import Holder, IpId, format_id
 
 from ...context import Context
 from ...module import Reader, Table
@@ -14,7 +14,7 @@ from .messages import Register
 
 
 class Ip(Record):
-    """An IP asset. ``asset`` is its registration; the fields before it change.
+    """An IP asset: the small row that everybody reads. How the work is described lies apart.
 
     It is never removed, so its deposit need not be remembered.
     """
@@ -36,9 +36,15 @@ class Ip(Record):
     frozen: bool
     revisions: U32
     relations: U32
-    metadata: Blob | None
-    metadata_hash: Hash | None
-    rights: Rights
+    metadata_at: U32
+    """Metadata is that of the revision before this number; 0: of the registration."""
+    rights_at: U32
+    """The same for the declared rights."""
+
+
+class Registration(Record):
+    """How a work was described when it was registered; read by who asks for it only."""
+
     asset: Register
 
 
@@ -47,7 +53,9 @@ class Place(Record):
 
     height: U64
     index: U32
-    ip: bytes
+    ip: IpId
+    account: Holder
+    """Who registered it: one place each (N-ip.2)."""
 
 
 class Content(Record):
@@ -98,6 +106,8 @@ class Updater(Record):
     scope: Scope
     expires_at: U64
     owner_epoch: U32
+    payer: Holder
+    deposit: Amount
 
 
 class Edge(Record):
@@ -115,6 +125,8 @@ class Offer(Record):
     to: Holder
     expires_at: U64
     owner_epoch: U32
+    payer: Holder
+    deposit: Amount
 
 
 class Credit(Record):
@@ -133,6 +145,7 @@ UPDATERS = Table("ip", 7, Updater, key_bytes=42)
 EDGES = Table("ip", 8, Edge, key_bytes=43)
 OFFERS = Table("ip", 9, Offer, key_bytes=21)
 CREDITS = Table("ip", 10, Credit, key_bytes=22)
+REGISTRATIONS = Table("ip", 11, Registration, key_bytes=21)
 
 
 def require_registered(state: Reader, ip: bytes) -> Ip:
@@ -141,6 +154,24 @@ def require_registered(state: Reader, ip: bytes) -> Ip:
     if row is None:
         raise Rejected("ip/NotRegistered", f"no IP {format_id(ip)}", ip=ip)
     return row
+
+
+def require_exists(state: Reader, ip: bytes) -> None:
+    """Refuse an IP that is not there with ``ip/NotRegistered``; its row is not decoded."""
+    if not IPS.has(state, ip):
+        raise Rejected("ip/NotRegistered", f"no IP {format_id(ip)}", ip=ip)
+
+
+def registration_of(state: Reader, ip: bytes) -> Register:
+    """Return what an existing IP was registered with."""
+    row = REGISTRATIONS.get(state, ip)
+    assert row is not None, "every IP has its registration"
+    return row.asset
+
+
+def revision_key(ip: bytes, number: int) -> bytes:
+    """Return the key of an IP's revision; numbers count from 0."""
+    return ip + number.to_bytes(4, "big")
 
 
 def require_owner(ctx: Context, ip: bytes) -> Ip:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
-from chain.codec import encode_amount
+from chain.codec import Record, encode_amount
 from chain.errors import Rejected
 from chain.ids import Holder, Kind, format_id
 from chain.types import PERCENT
 
 from ...context import Context, record_bytes
-from ..account import requires_acceptance, return_deposit, take_deposit
+from ...deposits import drop_paid, put_kept, put_new, put_paid, take_deposit
+from ...module import Table
+from ..account import requires_acceptance
 from . import asset, rows
 from . import messages as m
 from .precommits import use_precommit
-from .rows import IPS, Ip, require_owner, require_registered
+from .rows import IPS, Ip, require_exists, require_owner, require_registered
 
 OFFER_LIFE_MS = 7 * 24 * 3_600_000
 """Life of a transfer offer."""
@@ -51,14 +55,21 @@ def apply_register(ctx: Context, message: m.Register) -> None:
     if message.salt is not None:
         height, index = use_precommit(ctx, message, message.salt)
     ip = ctx.new_id(Kind.IP)
-    first = _take_place(ctx, message.content_hash, rows.Place(height, index, ip))
+    content = _with_place(ctx, message.content_hash, rows.Place(height, index, ip, ctx.actor))
     row = Ip(
         1, ctx.actor, 0, 0, message.kind, message.content_hash, height, index, block.time_ms, 0,
-        False, 0, len(message.relations), message.metadata, message.metadata_hash, message.rights,
-        message,
+        False, 0, len(message.relations), 0, 0,
     )  # fmt: skip
-    take_deposit(ctx, IPS.put(ctx.state, ip, row))
-    ctx.emit(m.Registered(ip, ctx.actor, message.kind, message.content_hash, first))
+    fresh: list[tuple[Table[Any], bytes, Record]] = [
+        (IPS, ip, row),
+        (rows.REGISTRATIONS, ip, rows.Registration(message)),
+    ]
+    if len(content.places) == 1:
+        fresh.append((rows.CONTENTS, message.content_hash, content))
+    else:
+        put_kept(ctx, rows.CONTENTS, message.content_hash, content)
+    put_new(ctx, fresh)
+    ctx.emit(m.Registered(ip, ctx.actor, message.kind, message.content_hash, True))
     for edge in message.relations:
         _add_edge(ctx, ip, edge.relation, edge.target)
 
@@ -73,7 +84,7 @@ def _check_creators(ctx: Context, message: m.Register) -> None:
                 index=index,
             )
         if creator.id is not None and creator.id[0] == Kind.IP:
-            require_registered(ctx.state, creator.id)
+            require_exists(ctx.state, creator.id)
         total += creator.contribution
     if total not in (0, PERCENT):
         raise Rejected(
@@ -85,33 +96,44 @@ def _check_creators(ctx: Context, message: m.Register) -> None:
 
 def _check_disclosure(ctx: Context, disclosure: asset.AiDisclosure) -> None:
     if disclosure.model is not None:
-        require_registered(ctx.state, disclosure.model)
+        require_exists(ctx.state, disclosure.model)
     for source in disclosure.inputs:
-        require_registered(ctx.state, source)
+        require_exists(ctx.state, source)
 
 
-def _take_place(ctx: Context, content_hash: bytes, place: rows.Place) -> bool:
-    """Enter the content's list; only an older commitment may displace what is there."""
+def _with_place(ctx: Context, content_hash: bytes, place: rows.Place) -> rows.Content:
+    """Return the content's list with a new first place; only an older commitment may displace one.
+
+    Who was displaced stays, so one account has one place, and when all are taken, none is given.
+    """
     content = rows.CONTENTS.get(ctx.state, content_hash)
-    if content is None:
-        rows.CONTENTS.put(ctx.state, content_hash, rows.Content([place]))
-        return True
-    first = content.places[0]
-    if (place.height, place.index) >= (first.height, first.index):
+    places = [] if content is None else content.places
+    for taken in places:
+        if taken is places[0] and (place.height, place.index) >= (taken.height, taken.index):
+            raise _registered_already(taken)
+        if taken.account == place.account:
+            raise _registered_already(taken)
+    if len(places) >= PLACES_MAX:
         raise Rejected(
-            "ip/ContentAlreadyRegistered",
-            f"this content is registered as {format_id(first.ip)}",
-            ip=first.ip,
+            "ip/TooManyPlaces",
+            f"{len(places)} accounts have registered this content",
+            limit=PLACES_MAX,
         )
-    places = [place, *content.places][:PLACES_MAX]
-    rows.CONTENTS.put(ctx.state, content_hash, rows.Content(places))
-    return True
+    return rows.Content([place, *places])
+
+
+def _registered_already(taken: rows.Place) -> Rejected:
+    return Rejected(
+        "ip/ContentAlreadyRegistered",
+        f"this content is registered as {format_id(taken.ip)}",
+        ip=taken.ip,
+    )
 
 
 def apply_accept_credit(ctx: Context, message: m.AcceptCredit) -> None:
     """N-ip.3: only the creator named by id, once."""
-    row = require_registered(ctx.state, message.ip)
-    creators = row.asset.creators
+    require_exists(ctx.state, message.ip)
+    creators = rows.registration_of(ctx.state, message.ip).creators
     if message.index >= len(creators) or creators[message.index].id is None:
         raise Rejected("ip/NoSuchCreator", f"no creator {message.index} named by id")
     creator: Holder = creators[message.index].id or b""
@@ -122,7 +144,7 @@ def apply_accept_credit(ctx: Context, message: m.AcceptCredit) -> None:
     key = message.ip + bytes((message.index,))
     if rows.CREDITS.get(ctx.state, key) is not None:
         raise Rejected("ip/CreditAlreadyAccepted", f"credit {message.index} is accepted already")
-    rows.CREDITS.put(ctx.state, key, rows.Credit(ctx.height))
+    put_kept(ctx, rows.CREDITS, key, rows.Credit(ctx.height))
     ctx.emit(m.CreditAccepted(message.ip, message.index, ctx.actor))
 
 
@@ -135,7 +157,7 @@ def apply_set_rights(ctx: Context, message: m.SetRights) -> None:
     revision = rows.Revision(
         ctx.height, ctx.time_ms, ctx.actor, None, None, message.rights, message.reason, b""
     )
-    _revise(ctx, message.ip, row, revision, rights=message.rights)
+    _revise(ctx, message.ip, row, revision, rights_at=row.revisions + 1)
 
 
 def apply_update_metadata(ctx: Context, message: m.UpdateMetadata) -> None:
@@ -147,14 +169,11 @@ def apply_update_metadata(ctx: Context, message: m.UpdateMetadata) -> None:
         ctx.height, ctx.time_ms, ctx.actor, message.metadata, message.metadata_hash, None,
         message.reason, b"",
     )  # fmt: skip
-    _revise(
-        ctx, message.ip, row, revision,
-        metadata=message.metadata, metadata_hash=message.metadata_hash,
-    )  # fmt: skip
+    _revise(ctx, message.ip, row, revision, metadata_at=row.revisions + 1)
 
 
 def _revise(ctx: Context, ip: bytes, row: Ip, revision: rows.Revision, **changes: object) -> None:
-    key = ip + row.revisions.to_bytes(4, "big")
+    key = rows.revision_key(ip, row.revisions)
     deposit = take_deposit(ctx, record_bytes(rows.REVISIONS.prefix + key, revision))
     revision = msgspec.structs.replace(revision, deposit=encode_amount(deposit))
     rows.REVISIONS.put(ctx.state, key, revision)
@@ -196,10 +215,12 @@ def apply_set_updater(ctx: Context, message: m.SetUpdater) -> None:
     if message.who in (row.owner, message.ip):
         raise Rejected("ip/UpdaterIsOwner", "the owner updates without being an updater")
     if message.scope is None:
-        rows.UPDATERS.delete(ctx.state, key)
+        drop_paid(ctx, rows.UPDATERS, key)
     else:
-        updater = rows.Updater(message.scope, message.expires_at, row.owner_epoch)
-        rows.UPDATERS.put(ctx.state, key, updater)
+        if message.who[0] == Kind.IP:
+            require_exists(ctx.state, message.who)
+        updater = rows.Updater(message.scope, message.expires_at, row.owner_epoch, ctx.actor, b"")
+        put_paid(ctx, rows.UPDATERS, key, updater)
     store(ctx, message.ip, row)
     ctx.emit(m.UpdaterSet(message.ip, message.who, message.scope, message.expires_at))
 
@@ -214,13 +235,11 @@ def _edge_key(source: bytes, relation: int, target: bytes) -> bytes:
 def _add_edge(ctx: Context, source: bytes, relation: asset.Relation, target: bytes) -> None:
     if source == target:
         raise Rejected("ip/SelfRelation", f"{format_id(source)} cannot relate to itself")
-    require_registered(ctx.state, target)
+    require_exists(ctx.state, target)
     key = _edge_key(source, relation, target)
     if rows.EDGES.get(ctx.state, key) is not None:
         raise Rejected("ip/RelationExists", f"{relation.name} to {format_id(target)} exists")
-    row = rows.Edge(False, ctx.height, ctx.actor, b"")
-    deposit = take_deposit(ctx, record_bytes(rows.EDGES.prefix + key, row))
-    rows.EDGES.put(ctx.state, key, msgspec.structs.replace(row, deposit=encode_amount(deposit)))
+    put_paid(ctx, rows.EDGES, key, rows.Edge(False, ctx.height, ctx.actor, b""))
     ctx.emit(m.Related(source, relation, target))
 
 
@@ -239,9 +258,8 @@ def apply_remove_relation(ctx: Context, message: m.RemoveRelation) -> None:
     """N-ip.6: the deposit goes back to whoever paid it."""
     row = require_owner(ctx, message.ip)
     key = _edge_key(message.ip, message.relation, message.target)
-    edge = _require_edge(ctx, key)
-    rows.EDGES.delete(ctx.state, key)
-    return_deposit(ctx, edge.payer, int.from_bytes(edge.deposit, "big"))
+    _require_edge(ctx, key)
+    drop_paid(ctx, rows.EDGES, key)
     store(ctx, message.ip, row, relations=row.relations - 1)
     ctx.emit(m.RelationRemoved(message.ip, message.relation, message.target))
 
@@ -271,23 +289,28 @@ def _require_edge(ctx: Context, key: bytes) -> rows.Edge:
 def apply_transfer(ctx: Context, message: m.Transfer) -> None:
     """N-ip.7: an offer if the receiver asks to be asked, else at once."""
     row = require_owner(ctx, message.ip)
-    if message.if_state is not None and message.if_state != row.state:
-        raise Rejected(
-            "ip/StateChanged",
-            f"the IP's state is {row.state}, the transfer asks for {message.if_state}",
-            found=row.state,
-            expected=message.if_state,
-        )
+    _require_state(row, message.if_state)
     if message.to == row.owner:
         raise Rejected("ip/SelfTransfer", f"{format_id(message.to)} owns it already")
     _check_receiver(ctx, message.ip, message.to)
     if message.to[0] == Kind.ACCOUNT and requires_acceptance(ctx.state, message.to):
         expires_at = ctx.time_ms + OFFER_LIFE_MS
-        rows.OFFERS.put(ctx.state, message.ip, rows.Offer(message.to, expires_at, row.owner_epoch))
+        offer = rows.Offer(message.to, expires_at, row.owner_epoch, ctx.actor, b"")
+        put_paid(ctx, rows.OFFERS, message.ip, offer)
         store(ctx, message.ip, row)
         ctx.emit(m.TransferOffered(message.ip, row.owner, message.to, expires_at))
         return
     _move(ctx, message.ip, row, message.to)
+
+
+def _require_state(row: Ip, expected: int | None) -> None:
+    if expected is not None and expected != row.state:
+        raise Rejected(
+            "ip/StateChanged",
+            f"the IP's state is {row.state}, the message asks for {expected}",
+            found=row.state,
+            expected=expected,
+        )
 
 
 def _check_receiver(ctx: Context, ip: bytes, to: bytes) -> None:
@@ -305,7 +328,7 @@ def _check_receiver(ctx: Context, ip: bytes, to: bytes) -> None:
 
 
 def _move(ctx: Context, ip: bytes, row: Ip, to: bytes) -> None:
-    rows.OFFERS.delete(ctx.state, ip)
+    drop_paid(ctx, rows.OFFERS, ip)
     store(ctx, ip, row, owner=to, owner_epoch=row.owner_epoch + 1)
     ctx.emit(m.Transferred(ip, row.owner, to))
 
@@ -318,6 +341,7 @@ def apply_accept_transfer(ctx: Context, message: m.AcceptTransfer) -> None:
         raise Rejected("ip/NotReceiver", f"the offer is for {format_id(offer.to)}", to=offer.to)
     if rows.is_expired(offer.expires_at, ctx.time_ms):
         raise Rejected("ip/OfferExpired", "the offer has expired", expires_at=offer.expires_at)
+    _require_state(row, message.if_state)
     _check_receiver(ctx, message.ip, offer.to)
     _move(ctx, message.ip, row, offer.to)
 
@@ -326,7 +350,7 @@ def apply_withdraw_transfer(ctx: Context, message: m.WithdrawTransfer) -> None:
     """N-ip.7: the owner takes the offer back."""
     row = require_owner(ctx, message.ip)
     offer = _require_offer(ctx, message.ip, row)
-    rows.OFFERS.delete(ctx.state, message.ip)
+    drop_paid(ctx, rows.OFFERS, message.ip)
     store(ctx, message.ip, row)
     ctx.emit(m.TransferWithdrawn(message.ip, offer.to))
 
@@ -344,5 +368,14 @@ def apply_execute(ctx: Context, message: m.Execute) -> None:
     store(ctx, message.ip, row)
     by = ctx.actor
     nested = ctx.block.read_nested(message)
-    ctx.run_nested(message.ip, nested)
+
+    def require_same_owner() -> None:
+        if require_registered(ctx.state, message.ip).owner_epoch != row.owner_epoch:
+            raise Rejected(
+                "ip/NotOwner",
+                f"{format_id(message.ip)} has another owner since, who alone acts as it now",
+                ip=message.ip,
+            )
+
+    ctx.run_nested(message.ip, nested, require_same_owner)
     ctx.emit(m.Executed(message.ip, by, len(nested)))

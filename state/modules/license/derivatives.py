@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import msgspec
-
 from chain.codec import encode_amount
 from chain.errors import Rejected
 from chain.ids import format_id
 
-from ...context import Context, record_bytes
+from ...context import Context
+from ...deposits import drop_paid, put_paid
 from ...module import Reader
 from .. import royalty
-from ..account import return_deposit, take_deposit
-from ..ip import IPS, Ip, is_expired, require_owner, require_registered, store
+from ..ip import IPS, Ip, is_expired, require_exists, require_owner, store
 from ..royalty import Policy
 from ..royalty.rows import Link, lineage_of
 from . import messages as m
@@ -130,7 +128,7 @@ def _check_compatible(state: Reader, child: bytes, parents: list[ParentPlan]) ->
             problem = "differ in reciprocity from the first parent's"
         elif terms.derivatives_reciprocal and parent.terms_id != parents[0].terms_id:
             problem = "are reciprocal and not the first parent's"
-        elif lineage.links and not terms.derivatives_reciprocal:
+        elif lineage.derives and not terms.derivatives_reciprocal:
             problem = "are of a derivative and not reciprocal"
         elif terms.derivatives_approval and not _is_approved(state, parent, child):
             problem = "ask for an approval that was not given"
@@ -162,7 +160,7 @@ def _check_child(state: Reader, child: bytes, parents: int) -> None:
             found=parents,
             limit=m.PARENTS_MAX,
         )
-    if lineage.links:
+    if lineage.derives:
         raise Rejected(
             "license/DerivativeAlreadyRegistered", f"{format_id(child)} is a derivative already"
         )
@@ -280,17 +278,11 @@ def apply_approve_derivative(ctx: Context, message: m.ApproveDerivative) -> None
     """N-license.7: by the parent's owner; withdrawing returns the deposit."""
     row = require_owner(ctx, message.parent)
     rows.require_terms(ctx.state, message.terms)
-    require_registered(ctx.state, message.child)
+    require_exists(ctx.state, message.child)
     key = message.parent + message.terms + message.child
-    old = rows.APPROVALS.get(ctx.state, key)
-    if old is not None:
-        rows.APPROVALS.delete(ctx.state, key)
-        return_deposit(ctx, old.payer, int.from_bytes(old.deposit, "big"))
     if message.approved:
-        approval = rows.Approval(row.owner_epoch, ctx.actor, b"")
-        deposit = take_deposit(ctx, record_bytes(rows.APPROVALS.prefix + key, approval))
-        rows.APPROVALS.put(
-            ctx.state, key, msgspec.structs.replace(approval, deposit=encode_amount(deposit))
-        )
+        put_paid(ctx, rows.APPROVALS, key, rows.Approval(row.owner_epoch, ctx.actor, b""))
+    else:
+        drop_paid(ctx, rows.APPROVALS, key)
     store(ctx, message.parent, row)
     ctx.emit(m.DerivativeApproved(message.parent, message.terms, message.child, message.approved))

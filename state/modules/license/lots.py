@@ -11,11 +11,11 @@ from chain.errors import Rejected
 from chain.ids import Kind, format_id
 from chain.types import PERCENT
 
-from ...context import Context, record_bytes
+from ...context import Context
+from ...deposits import put_kept, put_paid, return_deposit
 from ...module import Reader
 from .. import royalty
-from ..account import return_deposit, take_deposit
-from ..ip import IPS, is_expired, require_registered, store
+from ..ip import IPS, is_expired, require_exists, require_registered, store
 from ..royalty import Policy
 from ..royalty.rows import lineage_of
 from . import messages as m
@@ -42,7 +42,7 @@ def plan_mint(state: Reader, now_ms: int, actor: bytes, message: m.Mint) -> Mint
     if row is None:
         raise Rejected("license/LicensorIpNotRegistered", f"no IP {format_id(message.licensor)}")
     if message.receiver[0] == Kind.IP:
-        require_registered(state, message.receiver)
+        require_exists(state, message.receiver)
     by_owner = actor in (row.owner, message.licensor)
     if is_expired(row.expires_at, now_ms):
         raise Rejected("license/ParentIpExpired", f"{format_id(message.licensor)} has expired")
@@ -81,7 +81,7 @@ def _check_lineage(state: Reader, licensor: bytes, offer: Offer) -> None:
         raise Rejected(
             "royalty/AboveMaxPercent", f"the shares above would sum to {stack}", found=stack
         )
-    if lineage.links and not (offer.attached and offer.terms.derivatives_reciprocal):
+    if lineage.derives and not (offer.attached and offer.terms.derivatives_reciprocal):
         raise Rejected(
             "license/LicenseDenyMintLicenseToken",
             "a derivative licenses under its inherited, reciprocal terms only",
@@ -112,12 +112,12 @@ def apply_mint(ctx: Context, message: m.Mint) -> None:
         1, message.licensor, message.terms, plan.offer.share, terms.transferable, message.amount,
         ctx.actor, b"",
     )  # fmt: skip
-    deposit = take_deposit(ctx, record_bytes(rows.LOTS.prefix + lot, row))
-    rows.LOTS.put(ctx.state, lot, msgspec.structs.replace(row, deposit=encode_amount(deposit)))
+    put_paid(ctx, rows.LOTS, lot, row)
     rows.HOLDINGS.put(ctx.state, lot + message.receiver, rows.Holding(message.amount))
     licensing = rows.licensing_of(ctx.state, message.licensor)
     if not licensing.ever_minted:
-        rows.LICENSINGS.put(ctx.state, message.licensor, rows.Licensing(licensing.attached, True))
+        minted = rows.Licensing(licensing.attached, True)
+        put_kept(ctx, rows.LICENSINGS, message.licensor, minted)
     if plan.by_owner and not plan.offer.attached:
         store(ctx, message.licensor, require_registered(ctx.state, message.licensor))
     ctx.emit(
@@ -134,7 +134,7 @@ def apply_transfer(ctx: Context, message: m.Transfer) -> None:
     if message.to == ctx.actor:
         raise Rejected("license/SelfTransfer", "the receiver holds them already")
     if message.to[0] == Kind.IP:
-        require_registered(ctx.state, message.to)
+        require_exists(ctx.state, message.to)
     if not row.transferable and ctx.actor != row.licensor:
         raise Rejected("license/NotTransferable", "licences of this lot do not move")
     take_units(ctx, message.lot, ctx.actor, message.amount)

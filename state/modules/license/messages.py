@@ -155,6 +155,8 @@ class ApproveDerivative(Message, tag="license.approve_derivative"):
     child: IpId
     approved: bool
 
+    WRITES = 3
+
 
 class RegisterDerivative(Message, tag="license.register_derivative"):
     """Register an IP as derivative of all its parents, once (N-license.8)."""
@@ -172,8 +174,8 @@ class RegisterDerivative(Message, tag="license.register_derivative"):
         return self.WEIGHT + 45 * len(self.parents)
 
     def writes(self) -> int:
-        """Child: ip, lineage, licensing, denominations; a parent: six rows with a lot's."""
-        return 5 + 6 * len(self.parents)
+        """Child: ip, lineage, links, licensing, denominations; a parent: six with a lot's."""
+        return 6 + 6 * len(self.parents)
 
 
 class TermsRegistered(Event, tag="license.terms_registered"):

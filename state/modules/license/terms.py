@@ -12,9 +12,9 @@ from chain.ids import NCOLO, SYSTEM, format_id
 from chain.types import DURATION_MAX_MS, PERCENT
 
 from ...context import Context, record_bytes
+from ...deposits import put_kept, put_paid, take_deposit
 from ...module import Reader
 from .. import royalty
-from ..account import take_deposit
 from ..ip import Ip, is_expired, require_owner, store
 from ..royalty import Policy
 from ..royalty.rows import lineage_of
@@ -95,7 +95,7 @@ def apply_register_terms(ctx: Context, message: m.RegisterTerms) -> None:
     """N-license.2: known terms succeed and change nothing."""
     check_terms(message.terms)
     terms_id = rows.terms_id_of(message.terms)
-    if rows.TERMS.get(ctx.state, terms_id) is None:
+    if not rows.TERMS.has(ctx.state, terms_id):
         _add_terms(ctx, terms_id, message.terms, free=False)
 
 
@@ -202,14 +202,14 @@ def check_config(terms: Terms, config: Config) -> None:
 def apply_attach(ctx: Context, message: m.Attach) -> None:
     """N-license.3: terms exist, IP not expired, not attached yet, no derivative."""
     row = require_owner(ctx, message.ip)
-    if rows.TERMS.get(ctx.state, message.terms) is None:
+    if not rows.TERMS.has(ctx.state, message.terms):
         raise Rejected("license/LicenseTermsNotFound", f"no terms {format_id(message.terms)}")
     terms = rows.require_terms(ctx.state, message.terms)
     require_alive(row, ctx.time_ms, message.ip)
     key = message.ip + message.terms
     if rows.ATTACHMENTS.get(ctx.state, key) is not None:
         raise Rejected("license/LicenseTermsAlreadyAttached", "these terms are attached already")
-    if lineage_of(ctx.state, message.ip).links:
+    if lineage_of(ctx.state, message.ip).derives:
         raise Rejected(
             "license/DerivativesCannotAddLicenseTerms", "a derivative has its parents' terms only"
         )
@@ -227,15 +227,10 @@ def add_attachment(
 ) -> None:
     """Store an attachment and count it."""
     key = ip + terms_id
-    row = rows.Attachment(1, inherited, config, ctx.actor, b"")
-    deposit = take_deposit(ctx, record_bytes(rows.ATTACHMENTS.prefix + key, row))
-    rows.ATTACHMENTS.put(
-        ctx.state, key, msgspec.structs.replace(row, deposit=encode_amount(deposit))
-    )
+    put_paid(ctx, rows.ATTACHMENTS, key, rows.Attachment(1, inherited, config, ctx.actor, b""))
     licensing = rows.licensing_of(ctx.state, ip)
-    rows.LICENSINGS.put(
-        ctx.state, ip, rows.Licensing(licensing.attached + 1, licensing.ever_minted)
-    )
+    counted = rows.Licensing(licensing.attached + 1, licensing.ever_minted)
+    put_kept(ctx, rows.LICENSINGS, ip, counted)
 
 
 def require_alive(row: Ip, now_ms: int, ip: bytes) -> None:

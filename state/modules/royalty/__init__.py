@@ -27,9 +27,9 @@ __all__ = [
 def check_policies(state: Scanner) -> str | None:
     """LAP and LRP never meet inside one lineage (N-royalty.2)."""
     for child, lineage in rows.LINEAGES.scan(state):
-        for edge in lineage.links:
+        for edge in rows.links_of(state, child):
             parent = rows.lineage_of(state, edge.parent)
-            if parent.links and parent.policy != lineage.policy:
+            if parent.derives and parent.policy != lineage.policy:
                 return f"{child.hex()} and its parent {edge.parent.hex()} differ in policy"
     return None
 
@@ -44,7 +44,7 @@ def check_vaults(state: Scanner) -> str | None:
 
 MODULE = Module(
     name="royalty",
-    version=1,
+    version=2,
     messages={m.Pay: rules.apply_pay, m.Accept: rules.apply_accept, m.Claim: rules.apply_claim},
     events=(m.Paid, m.Accepted, m.Settled, m.Claimed, m.UnitsMoved, m.Linked),
     tables=(
@@ -54,6 +54,7 @@ MODULE = Module(
         rows.NET_SHARES,
         rows.DENOMS,
         rows.DEBTS,
+        rows.LINKS,
     ),
     queries={
         "get": queries.get,

@@ -38,6 +38,7 @@ class Descent:
         self._query = query
         self._top = top
         self._lineages: dict[bytes, rows.Lineage] = {}
+        self._links: dict[bytes, list[rows.Link]] = {}
         self._is_below = {top: True}
 
     def lineage(self, ip: bytes) -> rows.Lineage:
@@ -45,6 +46,12 @@ class Descent:
         if ip not in self._lineages:
             self._lineages[ip] = rows.lineage_of(self._query.state, ip)
         return self._lineages[ip]
+
+    def links(self, ip: bytes) -> list[rows.Link]:
+        """Return an IP's edges to its parents, read once."""
+        if ip not in self._links:
+            self._links[ip] = rows.links_of(self._query.state, ip)
+        return self._links[ip]
 
     def places(self, cursor: Place | None) -> Iterator[tuple[Place, bytes | None] | None]:
         """Yield every edge's place from ``cursor`` on, with its child where it is met first.
@@ -86,7 +93,7 @@ class Descent:
 
     def _parent_of(self, node: bytes) -> Generator[None, None, bytes | None]:
         """Return the parent that a descendant is met under; None for any other IP."""
-        for link in self.lineage(node).links:
+        for link in self.links(node):
             if (yield from self._descends(link.parent)):
                 return link.parent
         return None
@@ -99,7 +106,7 @@ class Descent:
             if at in self._is_below:
                 waiting.pop()
                 continue
-            parents = [link.parent for link in self.lineage(at).links]
+            parents = [link.parent for link in self.links(at)]
             unknown = [parent for parent in parents if parent not in self._is_below]
             if any(self._is_below.get(parent) for parent in parents):
                 self._is_below[at] = True
@@ -120,7 +127,7 @@ class Descent:
             if node in graph:
                 continue
             self._query.visits.count()
-            graph[node] = [(link.parent, link.share) for link in self.lineage(node).links]
+            graph[node] = [(link.parent, link.share) for link in self.links(node)]
             waiting += [parent for parent, _ in graph[node]]
             if self._query.visits.step_is_over():
                 yield

@@ -146,6 +146,7 @@ def get(query: QueryContext, *, ip: IpId) -> RoyaltyView:
     """Return an IP's links and revenue."""
     require_registered(query.state, ip)
     lineage = rows.lineage_of(query.state, ip)
+    links = rows.links_of(query.state, ip)
     vaults = []
     for denom in rows.accepted_denoms(query.state, ip):
         vault = rows.vault_of(query.state, ip, denom)
@@ -159,8 +160,8 @@ def get(query: QueryContext, *, ip: IpId) -> RoyaltyView:
     return RoyaltyView(
         ip,
         lineage.policy,
-        [link.parent for link in lineage.links],
-        [link.share for link in lineage.links],
+        [link.parent for link in links],
+        [link.share for link in links],
         lineage.stack,
         lineage.ancestors,
         lineage.children,
@@ -271,7 +272,7 @@ def children(
 
 
 def _edge_share(query: QueryContext, child: bytes, parent: bytes) -> int:
-    links = rows.lineage_of(query.state, child).links
+    links = rows.links_of(query.state, child)
     return next(link.share for link in links if link.parent == parent)
 
 
@@ -288,7 +289,7 @@ Edge = tuple[bytes, bytes, int]
 
 
 def _edges_up(query: QueryContext, node: bytes) -> Iterator[Edge]:
-    for link in rows.lineage_of(query.state, node).links:
+    for link in rows.links_of(query.state, node):
         yield node, link.parent, link.share
 
 

@@ -21,18 +21,28 @@ class Link(Record):
     share: Share
 
 
+class Links(Record):
+    """An IP's edges to its parents, in the order they were named."""
+
+    links: list[Link]
+
+
 class Lineage(Record):
-    """An IP's place among its relatives."""
+    """An IP's place among its relatives; its edges lie apart, as only walks read them."""
 
     version: U8
     policy: Policy
-    links: list[Link]
     stack: U64
     """Sum of shares above, in 1e-8 (N-royalty.2)."""
     ancestors: U32
     edges: U32
     """Edges in the graph of its ancestors, its own included."""
     children: U32
+
+    @property
+    def derives(self) -> bool:
+        """Whether the IP has parents."""
+        return self.edges > 0
 
 
 class Vault(Record):
@@ -79,8 +89,9 @@ SETTLEMENTS = Table("royalty", 3, Settlement, key_bytes=63)
 NET_SHARES = Table("royalty", 4, NetShare, key_bytes=42)
 DENOMS = Table("royalty", 5, Denoms, key_bytes=21)
 DEBTS = Table("royalty", 6, Debt, key_bytes=63)
+LINKS = Table("royalty", 7, Links, key_bytes=21)
 
-NO_LINEAGE = Lineage(1, Policy.NONE, [], 0, 0, 0, 0)
+NO_LINEAGE = Lineage(1, Policy.NONE, 0, 0, 0, 0)
 EMPTY_VAULT = Vault(b"", b"", b"", b"", b"")
 
 
@@ -92,6 +103,12 @@ def wide(denom: bytes) -> bytes:
 def lineage_of(state: Reader, ip: bytes) -> Lineage:
     """Return an IP's lineage; without links it is empty."""
     return LINEAGES.get(state, ip) or NO_LINEAGE
+
+
+def links_of(state: Reader, ip: bytes) -> list[Link]:
+    """Return an IP's edges to its parents; none without a row."""
+    row = LINKS.get(state, ip)
+    return [] if row is None else row.links
 
 
 def vault_of(state: Reader, ip: bytes, denom: bytes) -> Vault:

@@ -8,24 +8,26 @@ IPs, and what a division leaves over waits inside the number.
 from __future__ import annotations
 
 from collections.abc import Container
+from typing import Any
 
 import msgspec
 
-from chain.codec import encode_amount
+from chain.codec import Record, encode_amount
 from chain.errors import Rejected
 from chain.ids import NCOLO, Kind, format_id
 from chain.types import PERCENT, ROYALTY_UNITS
 
 from ...context import Context
-from ...module import Reader
+from ...deposits import put_all_kept, put_kept
+from ...module import Reader, Table
 from ..account import balance_of, credit, debit, denom_name, move_balance
-from ..ip import is_expired, require_owner, require_registered, store
+from ..ip import is_expired, require_exists, require_owner, require_registered, store
 from . import messages as m
 from . import rows
 from .shares import WHOLE, Edges, Policy, net_shares
 
-SETTLEMENTS_MAX = 4_096
-"""Settlements of one claim: sources times denominations."""
+MOVES_MAX = 1_280
+"""Settlements and payments of one claim: (sources + holders) times denominations."""
 NODE_UNITS = 4
 """Metered units per ancestor visited when a net share is computed for the first time."""
 EDGE_UNITS = 1
@@ -66,7 +68,7 @@ def accept_denoms(ctx: Context, ip: bytes, denoms: list[bytes]) -> list[bytes]:
             limit=m.DENOMS_MAX,
         )
     if new:
-        rows.DENOMS.put(ctx.state, ip, rows.Denoms(accepted + new))
+        put_kept(ctx, rows.DENOMS, ip, rows.Denoms(accepted + new))
     return new
 
 
@@ -89,7 +91,7 @@ def ancestor_graph(
         node = waiting.pop()
         if node in graph or node in known:
             continue
-        edges = [(link.parent, link.share) for link in rows.lineage_of(state, node).links]
+        edges = [(link.parent, link.share) for link in rows.links_of(state, node)]
         if ctx is not None:
             ctx.spend(NODE_UNITS + EDGE_UNITS * len(edges))
         graph[node] = edges
@@ -114,11 +116,11 @@ def link(
     stack = _stack(ctx, policy, links)
     ancestors, edges = graph_size
     own = rows.lineage_of(ctx.state, child)
-    rows.LINEAGES.put(
-        ctx.state,
-        child,
-        rows.Lineage(1, policy, links, stack, ancestors, edges, own.children),
-    )
+    lineage = rows.Lineage(1, policy, stack, ancestors, edges, own.children)
+    kept: list[tuple[Table[Any], bytes, Record]] = [
+        (rows.LINEAGES, child, lineage),
+        (rows.LINKS, child, rows.Links(links)),
+    ]
     for denom in rows.accepted_denoms(ctx.state, child):
         vault = rows.vault_of(ctx.state, child, denom)
         if vault.received:
@@ -127,9 +129,9 @@ def link(
             )
     for edge in links:
         parent = rows.lineage_of(ctx.state, edge.parent)
-        rows.LINEAGES.put(
-            ctx.state, edge.parent, msgspec.structs.replace(parent, children=parent.children + 1)
-        )
+        longer = msgspec.structs.replace(parent, children=parent.children + 1)
+        kept.append((rows.LINEAGES, edge.parent, longer))
+    put_all_kept(ctx, kept)
     parents = [edge.parent for edge in links]
     ctx.emit(m.Linked(child, policy, parents, [edge.share for edge in links]))
 
@@ -139,7 +141,7 @@ def _stack(ctx: Context, policy: Policy, links: list[rows.Link]) -> int:
     stack = 0
     for edge in links:
         parent = rows.lineage_of(ctx.state, edge.parent)
-        if parent.links and parent.policy != policy:
+        if parent.derives and parent.policy != policy:
             raise Rejected(
                 "royalty/RoyaltyPolicyMismatch",
                 f"{format_id(edge.parent)} stands in a lineage of {parent.policy.name}, "
@@ -300,7 +302,7 @@ def claimable(state: Reader, ip: bytes, holder: bytes, denom: bytes, total: int)
 
 def move_units(ctx: Context, ip: bytes, source: bytes, target: bytes, units: int) -> None:
     """Move royalty units: what they have earned so far stays with the giver (N-royalty.6)."""
-    require_registered(ctx.state, ip)
+    require_exists(ctx.state, ip)
     move_balance(ctx.state, source, target, ip, units)
     for denom in rows.accepted_denoms(ctx.state, ip):
         moved = accrued(ctx.state, ip, denom) * units
@@ -316,13 +318,13 @@ def apply_claim(ctx: Context, message: m.Claim) -> None:
     row = require_registered(ctx.state, message.ip)
     denoms = list(dict.fromkeys(message.denoms))
     sources = list(dict.fromkeys(message.sources))
-    if len(sources) * len(denoms) > SETTLEMENTS_MAX:
+    holders = list(dict.fromkeys(message.holders))
+    if (len(sources) + len(holders)) * len(denoms) > MOVES_MAX:
         raise Rejected(
             "royalty/TooManySettlements",
-            f"{len(sources)} sources in {len(denoms)} denominations",
-            limit=SETTLEMENTS_MAX,
+            f"{len(sources)} sources and {len(holders)} holders in {len(denoms)} denominations",
+            limit=MOVES_MAX,
         )
-    holders = list(dict.fromkeys(message.holders))
     if not holders:
         holders = [ctx.actor]
         if row.owner == ctx.actor:

@@ -33,7 +33,7 @@ def set_keys(*numbers: int, threshold: int = 1, weight: int = 1) -> SetKeys:
 def authorise_raw(net: Ledger, body: Body[Any], keys: list[SigningKey]) -> None:
     """Read a body signed by these keys and authorise it alone; raises ``Rejected``."""
     raw = encode(body)
-    tx = net.executor.registry.read(raw, [bytes(64)] * len(keys), net.hash)
+    tx = net.executor.registry.read(raw, [bytes(64)] * len(keys), net.hash, net.params)
     assert tx.id == transaction_id(raw, [bytes(64)] * len(keys))
     environment = Environment(
         net.hash, net.params, net.height + 1, net.now_ms + 1, net.params.base_fee_genesis

@@ -20,7 +20,7 @@ from state.modules.license import messages as lm
 from state.modules.license import queries, rows
 from state.modules.license.messages import Ownership, Terms
 from state.modules.license.terms import FLAVOURS, check_terms
-from state.modules.royalty.rows import LINEAGES, Lineage, Link
+from state.modules.royalty.rows import LINEAGES, LINKS, Lineage, Link, Links
 from state.modules.royalty.shares import Policy
 from tests.state.modules.lineages import REMIX, Lineages
 
@@ -261,7 +261,7 @@ def test_l22_an_ip_with_1024_ancestors_mints_no_licence_to_derive() -> None:
     net = Lineages()
     ip, terms = net.ip(), net.terms()
     net.offer(ip, terms)
-    LINEAGES.put(net_writer(net), ip, Lineage(1, Policy.LAP, [], 0, 1_024, 1_024, 0))
+    LINEAGES.put(net_writer(net), ip, Lineage(1, Policy.LAP, 0, 1_024, 1_024, 0))
 
     refused = net.refused(1, lm.Mint(ip, terms, 1, net.addresses[1]))
 
@@ -533,7 +533,8 @@ def test_l21_more_than_1024_ancestors_or_8192_edges_are_refused() -> None:
         ip = bytes((Kind.IP,)) + number.to_bytes(20, "big")
         IPS.put(writer, ip, template)  # type: ignore[arg-type]  # it is there
         link = [free_link(chain[-1])]
-        LINEAGES.put(writer, ip, Lineage(1, Policy.LAP, link, 0, number, number, 0))
+        LINEAGES.put(writer, ip, Lineage(1, Policy.LAP, 0, number, number, 0))
+        LINKS.put(writer, ip, Links(link))
         key = rows.ATTACHMENTS.prefix + ip + terms
         net.state.rows[key] = net.state.rows[rows.ATTACHMENTS.prefix + chain[0] + terms]
         chain.append(ip)
@@ -548,9 +549,10 @@ def test_l21_more_than_1024_ancestors_or_8192_edges_are_refused() -> None:
     IPS.put(writer, wide, template)  # type: ignore[arg-type]  # it is there
     for ip in chain[100:300]:
         links = [free_link(parent) for parent in chain[:64]]
-        LINEAGES.put(writer, ip, Lineage(1, Policy.LAP, links, 0, 64, 64, 0))
+        LINKS.put(writer, ip, Links(links))
     links = [free_link(parent) for parent in chain[100:300]]
-    LINEAGES.put(writer, wide, Lineage(1, Policy.LAP, links, 0, 264, 9_000, 0))
+    LINEAGES.put(writer, wide, Lineage(1, Policy.LAP, 0, 264, 9_000, 0))
+    LINKS.put(writer, wide, Links(links))
     net.state.rows[rows.ATTACHMENTS.prefix + wide + terms] = net.state.rows[
         rows.ATTACHMENTS.prefix + chain[0] + terms
     ]

@@ -457,7 +457,7 @@ def test_no_history_pays_anyone_more_than_the_exact_model(
     for which, ip in enumerate(ips):
         exact = Fraction(0)
         for source in range(which, 4):
-            graph = {i: [(e.parent, e.share) for e in rows.lineage_of(net.state, i).links]
+            graph = {i: [(e.parent, e.share) for e in rows.links_of(net.state, i)]
                      for i in ips[: source + 1]}  # fmt: skip
             share = net_shares(policy, graph, ips[source])[ip]
             exact += revenue[source] * Fraction(share, WHOLE)
