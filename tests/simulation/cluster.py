@@ -20,7 +20,7 @@ from consensus.shared import Settings
 
 from .application import GENESIS_HASH, GENESIS_TIME_MS, PARAMS, Application
 from .checks import check, check_refusals
-from .faulty import TwoFaced
+from .faulty import Careless
 from .host import Host
 from .keys import fake_sign, fake_verify, key_of, make_committee
 from .node import Delays, Node
@@ -84,10 +84,9 @@ class Cluster(Timeline):
         """Return the application of a new node."""
         return Application(self.setting.params, self.setting.committee)
 
-    def make_two_faced(self, node: Node, audience: frozenset[int]) -> None:
-        """Make a node one of two bodies of a member; each talks with its own audience."""
-        node.audience = audience
-        node.core = self._make_core(node.index, TwoFaced)
+    def make_faulty(self, node: Node) -> None:
+        """Let a node, not started yet, sign what it likes."""
+        node.core = self._make_core(node.index, Careless)
 
     def _make_core(self, index: int, sort: type[Core]) -> Core:
         public_key = self.setting.committee.members[index].public_key

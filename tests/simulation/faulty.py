@@ -35,8 +35,8 @@ HEARD_MAX = 64
 """Messages a liar keeps, to play them again."""
 
 
-class TwoFaced(Core):
-    """The core of one of two bodies with one key: what the other one signs does not trouble it."""
+class Careless(Core):
+    """The core of a faulty validator: what its key signs elsewhere does not trouble it."""
 
     def handle(self, event: AnyEvent) -> list[Effect]:
         self.shared.own_from = NEVER

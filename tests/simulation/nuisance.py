@@ -137,9 +137,13 @@ def _play(
     if nuisance is not None:
         faulty.add(nuisance[0])
     honest = frozenset(range(shape.size)) - faulty
-    cluster = Cluster(shape.powers, shape.params, shape.delays, honest=honest)
+    cluster = Cluster(shape.powers, shape.params, shape.delays, honest=honest, start=False)
     if nuisance is not None:
-        cluster.nodes[nuisance[0]].mischief = nuisance[1]
+        culprit = cluster.nodes[nuisance[0]]
+        culprit.mischief = nuisance[1]
+        cluster.make_faulty(culprit)
+    for node in cluster.nodes:
+        cluster.start(node)
     cluster.keep_busy()
     if dead is not None:
         cluster.crash(cluster.nodes[dead])

@@ -53,6 +53,7 @@ class Trouble:
         sorts = ["silent", "liar", "liar", "two-faced", "two-faced"]
         for index in sorted(self._shape.faulty):
             node = self._cluster.nodes[index]
+            self._cluster.make_faulty(node)
             sort = "twice" if self._profile.orphans else chance.choice(sorts)
             if sort == "twice":
                 node.mischief = Twice()
@@ -140,9 +141,10 @@ class Trouble:
         chance = self._chance["faulty"]
         side = frozenset(chance.sample(others, chance.randint(1, len(others))))
         twin = self._cluster.make_node(node.index)
-        self._cluster.make_two_faced(node, side)
+        node.audience = side
         both = frozenset(chance.sample(others, chance.randint(0, len(others) - 1)))
-        self._cluster.make_two_faced(twin, (frozenset(others) - side) | both)
+        twin.audience = (frozenset(others) - side) | both
+        self._cluster.make_faulty(twin)
         self._cluster.bodies[node.index].append(twin)
 
     def _cut(self) -> None:
