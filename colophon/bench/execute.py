@@ -252,10 +252,15 @@ def _fill(store: Store, machine: StateMachine, keys: int) -> None:
         if len(batch) == 20_000:
             store.write(batch, sync=False)
             batch = []
-    supply = SUPPLIES.prefix + NCOLO.ljust(21, b"\0")
-    total = encode(Supply(encode_amount(BALANCE * keys)))
-    batch.append((layout.STATE + supply, total))
-    store.write(batch, sync=True)
+    store.write(batch, sync=False)
+    adopt_rows(store, machine, supply=BALANCE * keys)
+
+
+def adopt_rows(store: Store, machine: StateMachine, *, supply: int) -> None:
+    """Make the head that of the rows that were written beside it, with so many ncolo in all."""
+    total = encode(Supply(encode_amount(supply)))
+    place = layout.STATE + SUPPLIES.prefix + NCOLO.ljust(21, b"\0")
+    store.write([(place, total)], sync=True)
     pairs = store.scan(layout.STATE, layout.after(layout.STATE))
     root = Tree.build((key[1:], value) for key, value in pairs).root
     head = head_row(machine.head)

@@ -27,14 +27,12 @@ from state import layout
 from state.families import MODULES, REGISTRY
 from state.machine import StateMachine
 from state.module import Message
-from state.modules.account import DEPOSITS, SUPPLIES, Supply
+from state.modules.account import DEPOSITS
 from state.modules.bank import Send
-from state.opening import head_row
 from state.registry import Transaction
 from state.store import Store
-from state.tree import Tree
 
-from .execute import certificate
+from .execute import adopt_rows, certificate
 from .measure import Report, Row, machine, measure_limit
 from .scene import NOW_MS, Scene
 from .workloads import signer
@@ -181,18 +179,5 @@ class _Stage:
 
 def _fill(store: Store, machine: StateMachine, rows: dict[bytes, bytes]) -> None:
     """Write a scene's rows under the genesis state's, as if it had always been there."""
-    supply = SUPPLIES.prefix + NCOLO.ljust(21, b"\0")
-    written: list[tuple[bytes, bytes | None]] = [
-        (layout.STATE + key, value) for key, value in rows.items()
-    ]
-    written.append((layout.STATE + supply, encode(Supply(encode_amount(10**30)))))
-    store.write(written, sync=True)
-    pairs = store.scan(layout.STATE, layout.after(layout.STATE))
-    root = Tree.build((key[1:], value) for key, value in pairs).root
-    head = head_row(machine.head)
-    changed = layout.Head(
-        head.height, head.block_id, head.time_ms, head.base_fee, head.units, root,
-        head.receipts_root,
-    )  # fmt: skip
-    store.write([(layout.META_HEAD, encode(changed))], sync=True)
-    store.compact()
+    store.write([(layout.STATE + key, value) for key, value in rows.items()], sync=False)
+    adopt_rows(store, machine, supply=10**30)
