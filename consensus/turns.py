@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from chain.committee import Committee
 
-CREDIT_MAX = 6
-PRICE = 3
-"""A leader begins with a credit of six; a turn that fails costs three, a good one gives one. At
-zero it is passed over: after two in a row, or if more than one in four fail."""
+CREDIT_MAX = 8
+PRICE = 4
+"""A leader begins with a credit of eight; a turn that fails costs four, a good one gives one. At
+zero it is passed over: after two in a row, or if more than one in five fail."""
 TRIAL_ROUNDS_MIN = 16
 TRIAL_ROUNDS_MAX = 64
 """Who is passed over is waited for in one of so many rounds of turns, so that it is seen to do well

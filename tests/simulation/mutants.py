@@ -59,16 +59,6 @@ MUTANTS: dict[str, Mutant] = {
             ),
         ),
     ),
-    "one-bad-leader-slows-all": Mutant(
-        "moody",
-        (
-            Edit(
-                "consensus.voting",
-                "    if not hopeless and shared.turns.is_slow_for_all(round_.leader):\n",
-                "    if not hopeless:\n",
-            ),
-        ),
-    ),
     "whose-turns-fail-is-waited-for": Mutant(
         "keeper",
         (

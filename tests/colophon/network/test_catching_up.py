@@ -172,16 +172,20 @@ def test_who_takes_long_is_asked_last_from_then_on(ahead: NodeApplication) -> No
     """Else one faulty member that gives a block every ten seconds keeps a node behind for ever."""
     node = Behind(ahead, FIRST, SECOND)
 
+    async def sparingly(question: bytes) -> bytes:
+        asked = msgspec.structs.replace(MESSAGE.decode(question), blocks_max=4)
+        return await node.truth(encode(asked))
+
     async def slowly(question: bytes) -> bytes:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SkippingLoop)
         loop.skipped_s += SLOW_S + 1
-        asked = msgspec.structs.replace(MESSAGE.decode(question), blocks_max=1)
-        return await node.truth(encode(asked))
+        return await sparingly(question)
 
-    node.peers.answers = {FIRST: slowly, SECOND: node.truth}
+    node.peers.answers = {FIRST: slowly, SECOND: sparingly}
 
-    assert node.catch_up() == HEIGHT
+    assert node.catch_up() >= HEIGHT - 4
+    assert node.peers.asked.count(SECOND) >= 8
     assert node.peers.asked.count(FIRST) <= 2
 
 

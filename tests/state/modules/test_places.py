@@ -47,7 +47,7 @@ def test_one_account_has_one_place_however_many_promises_it_made() -> None:
         assert net.refused(1, registration(number)) == "ip/ContentAlreadyRegistered"
         assert net.last_refusal is not None and net.last_refusal.details["ip"] == own
 
-    assert [place.ip for place in queries.by_content(net.query, hash=CONTENT)] == [own, first]
+    assert [place.ip for place in net.ask(queries.by_content, hash=CONTENT).items] == [own, first]
 
 
 def test_who_was_first_and_displaced_cannot_take_a_second_place() -> None:
@@ -73,7 +73,7 @@ def test_a_displaced_first_stays_and_a_17th_is_refused() -> None:
 
     assert net.refused(1, registration()) == "ip/TooManyPlaces"
 
-    places = queries.by_content(net.query, hash=CONTENT)
+    places = net.ask(queries.by_content, hash=CONTENT).items
     assert len(places) == 16 and places[-1].ip == first
 
 
