@@ -23,6 +23,7 @@ from rpc.backend import (
     FinalBlock,
     Labelled,
     Listener,
+    PendingPage,
     PendingTx,
     Simulated,
     Status,
@@ -307,12 +308,14 @@ class NodeBackend:
         proven = place.height < self._application.machine.head.height
         return TxState.PROVEN if proven else TxState.FINAL
 
-    def pending(self, limit: int) -> list[PendingTx]:
-        """Return transactions of the pool, in the order they came."""
-        waiting = list(self._pool.transactions.values())[:limit]
-        return [
-            PendingTx(tx.id, tx.body.sender, tx.body.lane, tx.body.seq, tx.units) for tx in waiting
+    def pending(self, cursor: int, limit: int) -> PendingPage:
+        """Return transactions of the pool that came after ``cursor``, in that order."""
+        waiting = self._pool.mempool.arrived_after(cursor, limit + 1)
+        items = [
+            PendingTx(kept.tx.id, kept.tx.sender, kept.tx.lane, kept.tx.seq, kept.tx.units)
+            for kept in waiting[:limit]
         ]
+        return PendingPage(items, waiting[limit - 1].order if len(waiting) > limit else None)
 
     def fee(self, horizon: int) -> FeeView:
         """Return what to offer to be taken within ``horizon`` blocks, however full they are."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from chain.application import PoolView, Standing
 from chain.errors import Rejected
@@ -89,6 +90,11 @@ class Mempool:
     def with_short_id(self, short_id: bytes) -> list[Waiting]:
         """Return the pending transactions whose ids begin with these 8 bytes."""
         return [self._by_id[tx_id].tx for tx_id in self._by_short_id.get(short_id, ())]
+
+    def arrived_after(self, order: int, count: int) -> list[Kept]:
+        """Return the first transactions whose number of arrival is above ``order``."""
+        later = (kept for kept in self._by_id.values() if kept.order > order)
+        return list(islice(later, count))
 
     # Admission
 

@@ -84,6 +84,14 @@ class PendingTx(Record):
     units: U64
 
 
+class PendingPage(Record):
+    """Some of what waits, in the order it came."""
+
+    items: list[PendingTx]
+    cursor: U64 | None
+    """Where to go on; none behind the last."""
+
+
 class FinalBlock(Record, gc=True):
     """A block that has just become final, as subscribers are told."""
 
@@ -156,8 +164,8 @@ class Backend(Protocol):
         """Return where a transaction stands."""
         ...
 
-    def pending(self, limit: int) -> list[PendingTx]:
-        """Return transactions of the pool, best first."""
+    def pending(self, cursor: int, limit: int) -> PendingPage:
+        """Return transactions of the pool that came after ``cursor``, in that order."""
         ...
 
     def fee(self, horizon: int) -> FeeView:

@@ -16,7 +16,7 @@ from chain.transaction import ENVELOPE, TX_BYTES_MAX
 from state.module import Event, Message
 from state.queries import ChainReader, NotFound, TxView, Unavailable
 
-from .backend import Backend, Busy, FeeView, PendingTx, Simulated, TxState
+from .backend import Backend, Busy, FeeView, PendingPage, Simulated, TxState
 from .jsonrpc import refused
 from .methods import Method, method
 
@@ -247,9 +247,9 @@ class TxMethods:
             return self._backend.simulate(body)
         raise Rejected("tx/SimulateWhat", "give tx or body, one of them")
 
-    def pending(self, *, limit: Limit = 50) -> list[PendingTx]:
-        """Return transactions that wait in this node's pool, best first."""
-        return self._backend.pending(limit)
+    def pending(self, *, cursor: U64 = 0, limit: Limit = 50) -> PendingPage:
+        """Return transactions that wait in this node's pool, in the order they came."""
+        return self._backend.pending(cursor, limit)
 
     def fee(self, *, horizon: Annotated[int, msgspec.Meta(ge=1, le=HORIZON_MAX)] = 10) -> FeeView:
         """Return what to offer to be taken within ``horizon`` blocks."""

@@ -173,7 +173,8 @@ def pending(session: Session) -> None:
     """List transactions that wait in the node's pool."""
     answer = ask(session, "tx.pending", {})
     columns = ("sender", "lane", "seq", "units", "id")
-    session.table(columns, [[item[name] for name in columns] for item in answer], answer)
+    rows = [[item[name] for name in columns] for item in answer["items"]]
+    session.table(columns, rows, answer)
 
 
 @click.command("call")

@@ -197,7 +197,7 @@ def test_the_chain_is_asked(node: Node, home: Path):
     assert len(ask(node, home, "validators")["members"]) == 1
     assert ask(node, home, "params")["dev"] is True
     assert ask(node, home, "supply")["denom"] == "ncolo"
-    assert ask(node, home, "pending") == []
+    assert ask(node, home, "pending") == {"items": [], "cursor": None}
     assert int(ask(node, home, "fee")["base_fee"]) > 0
     assert ask(node, home, "call", "chain.block", "height=1") == first
 

@@ -308,3 +308,13 @@ def test_the_books_of_the_pool_always_balance(steps: list[Step]) -> None:
             found = [kept.tx for kept in pool.heads(taken, 0)]
             assert set(found) == set(heads) and len(found) == len(heads)
             assert [tx.rank for tx in found] == sorted((tx.rank for tx in heads), reverse=True)
+
+
+def test_what_waits_is_paged_in_the_order_it_came() -> None:
+    pool = pool_of(*(waiting(seq, sender=who) for seq in (0, 1) for who in (BOB, ALICE)))
+
+    first = pool.arrived_after(0, 3)
+    rest = pool.arrived_after(first[-1].order, 3)
+
+    came = [(kept.tx.sender, kept.tx.seq) for kept in (*first, *rest)]
+    assert came == [(BOB, 0), (ALICE, 0), (BOB, 1), (ALICE, 1)]

@@ -269,7 +269,7 @@ def test_a_transaction_goes_from_pending_to_final_to_proven() -> None:
         proven = await node.result("tx.get", **submitted)
 
         assert (pending["state"], pending["receipt"]) == ("pending", None)
-        assert [item["id"] for item in waiting] == [submitted["id"]]
+        assert [item["id"] for item in waiting["items"]] == [submitted["id"]]
         assert (final["state"], final["height"], final["index"]) == ("final", 9, 0)
         assert final["receipt"]["events"][0]["type"] == "bank.sent"
         assert final["body"]["messages"][0]["amount"] == "5"

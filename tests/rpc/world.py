@@ -32,6 +32,7 @@ from rpc.backend import (
     Figure,
     FinalBlock,
     Labelled,
+    PendingPage,
     PendingTx,
     Simulated,
     Status,
@@ -222,11 +223,13 @@ class World:
             return TxState.UNKNOWN
         return TxState.FINAL
 
-    def pending(self, limit: int) -> list[PendingTx]:
-        return [
+    def pending(self, cursor: int, limit: int) -> PendingPage:
+        end = cursor + limit
+        items = [
             PendingTx(tx.id, tx.body.sender, tx.body.lane, tx.body.seq, tx.units)
-            for tx, _ in self.pool[:limit]
+            for tx, _ in self.pool[cursor:end]
         ]
+        return PendingPage(items, end if len(self.pool) > end else None)
 
     def fee(self, horizon: int) -> FeeView:
         base = self.machine.head.base_fee
