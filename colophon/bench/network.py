@@ -86,6 +86,11 @@ class Span:
     check_us: float
     """Processor time of a signature check beside it: how fast the machine was."""
 
+    @property
+    def checks_each(self) -> float:
+        """Processor time of a final transaction at each validator, in signature checks."""
+        return self.node_cpu * 1_000_000 / (self.per_second * VALIDATORS * self.check_us)
+
 
 def run(
     only: tuple[str, ...] = (),
@@ -154,6 +159,8 @@ class Found:
             _row(f"{name} interval max", max(intervals_ms), "ms", "1 000 ms",
                  max(intervals_ms) / 1_000),
             _row(f"{name} nodes' processors", sum(span.node_cpu for span in both) / 2, "cores",
+                 "", 0.0),
+            _row(f"{name} each, at each", sum(span.checks_each for span in both) / 2, "checks",
                  "", 0.0),
             _row(f"{name} generator's", sum(span.generator_cpu for span in both) / 2, "cores",
                  "", 0.0),
