@@ -11,7 +11,7 @@ from .clock import Clock
 
 log = logging.getLogger("colophon.consensus")
 
-FAILURES_SAID = 3
+FAILURES_SAID = 5
 FAILURES_SAID_AGAIN = 1_000
 """Turns in a row that failed before the log names a leader, and after which it names it again."""
 AGAIN_MS = 60_000

@@ -253,5 +253,6 @@ def _require_own(shared: Shared, round_: Round, vote: Vote) -> None:
 def _report(shared: Shared, round_: Round, evidence: Evidence) -> None:
     shared.emit(ReportEvidence(evidence))
     first = evidence.first
+    shared.turns.convict(first.signer)
     if first.kind == NOTARIZE and first.signer == round_.leader:
         round_.equivocated = True

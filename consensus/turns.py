@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from chain.committee import Committee
 
-CREDIT_MAX = 8
-PRICE = 4
-"""A leader begins with a credit of eight; a turn that fails costs four, a good one gives one. At
-zero it is passed over: after two in a row, or if more than one in five fail."""
+CREDIT_MAX = 14
+PRICE = 7
+"""A leader begins with a credit of 14; a turn that fails costs seven, a good one gives one. At zero
+it is passed over: after two in a row, or if more than one in eight fail."""
 TRIAL_ROUNDS_MIN = 16
 TRIAL_ROUNDS_MAX = 64
 """Who is passed over is waited for in one of so many rounds of turns, so that it is seen to do well
@@ -20,9 +20,9 @@ again: in fewer, the longer it fails."""
 
 
 class Turns:
-    """How many turns in a row of each member of a committee failed here."""
+    """How the turns of each member of a committee ended here."""
 
-    __slots__ = ("_base_height", "_committee", "_credit", "_failed", "_judged")
+    __slots__ = ("_base_height", "_committee", "_convicted", "_credit", "_failed", "_judged")
 
     def __init__(self, committee: Committee, base_height: int) -> None:
         """Begin an epoch above ``base_height``; nothing is known of anybody."""
@@ -33,6 +33,8 @@ class Turns:
         """By member: turns that failed in a row."""
         self._judged = [0] * len(committee)
         """By member: the newest view of its own that was judged."""
+        self._convicted: set[int] = set()
+        """Members against whom there is evidence: they get no more credit."""
 
     def next_epoch(self, committee: Committee, base_height: int) -> Turns:
         """Return what is known at the beginning of the next epoch, of those who stay."""
@@ -42,6 +44,8 @@ class Turns:
             if old is not None:
                 after._failed[index] = self._failed[old]
                 after._credit[index] = self._credit[old]
+                if old in self._convicted:
+                    after.convict(index)
         return after
 
     def failed(self, leader: int, view: int) -> int:
@@ -56,12 +60,18 @@ class Turns:
         self._credit[leader] = max(self._credit[leader] - PRICE, 0)
         return self._failed[leader]
 
+    def convict(self, member: int) -> None:
+        """Note that a member signed what no honest one signs: nothing of it is waited for."""
+        self._convicted.add(member)
+        self._credit[member] = 0
+
     def went_well(self, leader: int, view: int) -> None:
         """Note that a turn ended with a notarized block in time."""
         if view > self._judged[leader]:
             self._judged[leader] = view
             self._failed[leader] = 0
-            self._credit[leader] = min(self._credit[leader] + 1, CREDIT_MAX)
+            if leader not in self._convicted:
+                self._credit[leader] = min(self._credit[leader] + 1, CREDIT_MAX)
 
     def is_slow_for_all(self, leader: int) -> bool:
         """Tell, in a turn of ``leader`` that fails, whether an honest leader's turns fail too.

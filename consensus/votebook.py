@@ -81,6 +81,8 @@ class VoteBook:
         first = self.votes[vote.kind].get(vote.signer)
         if first is not None and first.block_id == vote.block_id:
             return None, None
+        if first is not None and self._convicted >> vote.signer & 1:
+            return None, None  # One fault a view is reported; more of it is only work.
         certificate = self.certificates[vote.kind]
         if from_signer and certificate is not None and self._is_late(vote, certificate):
             return None, None

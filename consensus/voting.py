@@ -212,16 +212,18 @@ def _time_has_come(shared: Shared, round_: Round, header: Header, parent: Anchor
     delay_ms = min(shared.pace.message_delay_ms(shared.params.message_delay_ms), DAY_MS)
     if header.time_ms < round_.seen_wall_ms - delay_ms - precision_ms:
         raise _wrong_time(header.time_ms - round_.seen_wall_ms)
+    slow_clock = parent.time_ms > shared.wall_ms + precision_ms
+    early_ms = header.time_ms - round_.seen_wall_ms
+    if 2 * early_ms > precision_ms and header.time_ms > parent.time_ms + 1 and not slow_clock:
+        # Not forced by its parent: whose clock is slow may have to wait for it, now or next.
+        shared.turn_failed(round_.leader, round_.view)
     ahead_ms = header.time_ms - shared.wall_ms - precision_ms
     if ahead_ms <= 0:
         return True
-    slow_clock = parent.time_ms > shared.wall_ms + precision_ms
-    too_far = header.time_ms - round_.seen_wall_ms >= FUTURE_PRECISIONS * precision_ms
+    too_far = early_ms >= FUTURE_PRECISIONS * precision_ms
     if too_far and not slow_clock:
         raise _wrong_time(header.time_ms - round_.seen_wall_ms)
     shared.set_timer(Timer.VERIFY, shared.now_ms + ahead_ms)
-    if not slow_clock:
-        shared.turn_failed(round_.leader, round_.view)
     return False
 
 

@@ -187,3 +187,17 @@ def test_signatures_verified_before_are_not_verified_again() -> None:
 def test_an_ill_formed_vote_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(Rejected):
         book().add(msgspec.structs.replace(notarize(0), **changes))
+
+
+def test_more_votes_of_a_convicted_member_are_neither_verified_nor_remembered() -> None:
+    verified = []
+
+    def verify(public_key: bytes, message: bytes, signature: bytes) -> None:
+        verified.append(message)
+        verify_signature(public_key, message, signature)
+
+    votes = VoteBook(COMMITTEE, GENESIS_HASH, 0, 5, verify)
+    for number in range(1_000):
+        votes.add(notarize(0, number.to_bytes(32, "big")))
+
+    assert len(verified) == len(votes._messages) == 2

@@ -51,7 +51,7 @@ class Mute(_Nuisance):
 
 
 class Moody(_Nuisance):
-    """Proposes in four of five turns: the share that is just forgiven."""
+    """Proposes in seven of eight turns: the share that is just forgiven."""
 
     def __init__(self) -> None:
         self._turns: dict[tuple[int, int], int] = {}
@@ -63,7 +63,7 @@ class Moody(_Nuisance):
         if header.proposer_index != node.index:
             return (message,)
         turn = self._turns.setdefault((header.epoch, header.view), len(self._turns))
-        return () if turn % 5 == 0 else (message,)
+        return () if turn % 8 == 0 else (message,)
 
 
 class Keeper(_Nuisance):
