@@ -256,7 +256,7 @@ class Core:
             raise Misuse(f"epoch {event.epoch.epoch} cannot follow epoch {shared.epoch}")
         was_member = shared.me is not None
         hearing = views.hearing_after(shared, event.epoch.committee)
-        turns = views.turns_after(shared, event.epoch)
+        turns = shared.turns.next_epoch(event.epoch.committee)
         finalising.open_epoch(shared, event.epoch, None, hearing, turns)
         lookback.on_epoch_opened(shared, synced=False, was_member=was_member)
         self._replay_early()
@@ -266,7 +266,7 @@ class Core:
         shared.syncing = False
         start, head = event.epoch, event.head
         if start.epoch > shared.epoch:
-            turns = views.turns_after(shared, start)
+            turns = shared.turns.next_epoch(start.committee)
             finalising.open_epoch(shared, start, head, Hearing(start.committee), turns)
             lookback.on_epoch_opened(shared, synced=True, was_member=False)
             self._replay_early()

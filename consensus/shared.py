@@ -223,9 +223,9 @@ class Shared:
 
     def is_waited_for(self, leader: int) -> bool:
         """Tell whether the leader of my view is one to wait for (C6); I always am."""
+        height = self.head.height + self.view - self.head.view
         return leader == self.me or not (
-            self.hearing.is_silent(leader, self.view)
-            or self.turns.is_passed_over(leader, self.view)
+            self.hearing.is_silent(leader, self.view) or self.turns.is_passed_over(leader, height)
         )
 
     # Changing

@@ -28,7 +28,7 @@ def on_started(shared: Shared, event: Started) -> None:
     """Take over what the store and the journal hold, then look back if others could know more."""
     shared.started_ms = shared.now_ms
     start = event.epoch
-    turns = Turns(start.committee, start.base_height)
+    turns = Turns(start.committee)
     open_epoch(shared, start, event.head, Hearing(start.committee), turns)
     replay(shared, event.journal)
     begin_lookback(shared)

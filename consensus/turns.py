@@ -22,12 +22,11 @@ again: in fewer, the longer it fails."""
 class Turns:
     """How the turns of each member of a committee ended here."""
 
-    __slots__ = ("_base_height", "_committee", "_convicted", "_credit", "_failed", "_judged")
+    __slots__ = ("_committee", "_convicted", "_credit", "_failed", "_judged")
 
-    def __init__(self, committee: Committee, base_height: int) -> None:
-        """Begin an epoch above ``base_height``; nothing is known of anybody."""
+    def __init__(self, committee: Committee) -> None:
+        """Begin an epoch; nothing is known of anybody."""
         self._committee = committee
-        self._base_height = base_height
         self._credit = [CREDIT_MAX] * len(committee)
         self._failed = [0] * len(committee)
         """By member: turns that failed in a row."""
@@ -36,9 +35,9 @@ class Turns:
         self._convicted: set[int] = set()
         """Members against whom there is evidence: they get no more credit."""
 
-    def next_epoch(self, committee: Committee, base_height: int) -> Turns:
+    def next_epoch(self, committee: Committee) -> Turns:
         """Return what is known at the beginning of the next epoch, of those who stay."""
-        after = Turns(committee, base_height)
+        after = Turns(committee)
         for index, member in enumerate(committee):
             old = self._committee.index_of(member.public_key)
             if old is not None:
@@ -82,9 +81,12 @@ class Turns:
         last_failed = [index for index, failed in enumerate(self._failed) if failed]
         return self._hold_honest({leader, *last_failed})
 
-    def is_passed_over(self, leader: int, view: int) -> bool:
-        """Tell, in a view, whether its leader is one that this node does not wait for."""
-        if self._credit[leader] > 0 or self._is_trial(leader, view):
+    def is_passed_over(self, leader: int, height: int) -> bool:
+        """Tell whether the leader of my view is one that this node does not wait for.
+
+        ``height``: of the newest final block, and one for each view since.
+        """
+        if self._credit[leader] > 0 or self._is_trial(leader, height):
             return False
         passed_over = {index for index, credit in enumerate(self._credit) if not credit}
         return not self._hold_honest(passed_over)
@@ -95,12 +97,12 @@ class Turns:
             self._committee.total
         )
 
-    def _is_trial(self, leader: int, view: int) -> bool:
-        """Tell whether a view is in a round in which its leader is waited for though it fails.
+    def _is_trial(self, leader: int, height: int) -> bool:
+        """Tell whether it is a round in which a leader is waited for though it fails.
 
-        Rounds count from genesis on and periods are powers of two, so that nodes wait in the same
-        rounds, however short epochs are, and if they have not counted alike.
+        Rounds are of heights, which no epoch begins anew, and periods are powers of two: so nodes
+        wait in the same rounds, also if they have not counted alike, and in none twice.
         """
         longest = 1 << max(self._failed[leader].bit_length() - 1, 0)
         period = min(max(longest, TRIAL_ROUNDS_MIN), TRIAL_ROUNDS_MAX)
-        return (self._base_height + view) // len(self._committee) % period == 0
+        return height // len(self._committee) % period == 0

@@ -5,13 +5,11 @@ from __future__ import annotations
 from chain.committee import Committee
 from chain.header import KIND_FILLER
 
-from .events import EpochStart
 from .hearing import SILENT_VIEWS, Hearing
 from .retry import forget_view_wants
 from .round import Anchor, Execution, Round
 from .shared import DEPTH_MAX, VIEWS_KEPT, Shared
 from .timers import Timer
-from .turns import Turns
 
 VIEW_TIMERS = (Timer.LEADER, Timer.ADVANCE, Timer.PROPOSE, Timer.CERTIFY, Timer.VERIFY)
 
@@ -49,11 +47,6 @@ def hearing_after(shared: Shared, committee: Committee) -> Hearing:
     if shared.open_view > shared.view + SILENT_VIEWS:
         return Hearing(committee)
     return shared.hearing.next_epoch(committee, shared.open_view - 1)
-
-
-def turns_after(shared: Shared, start: EpochStart) -> Turns:
-    """Return how the turns of the next epoch's members ended so far (C6)."""
-    return shared.turns.next_epoch(start.committee, start.base_height)
 
 
 def follow_pace(shared: Shared) -> bool:

@@ -33,9 +33,6 @@ RULES: dict[str, Planted] = {
         "        return not self._hold_honest(passed_over)\n",
         "        return True\n",
     ),
-    "rounds-count-from-the-epoch": planted(
-        TURNS, "consensus.turns", "(self._base_height + view)", "(view)"
-    ),
     "anybody-brings-the-dead-back": planted(
         "tests/consensus/test_silence.py",
         "consensus.votebook",

@@ -64,7 +64,7 @@ MUTANTS: dict[str, Mutant] = {
         (
             Edit(
                 "consensus.turns",
-                "        if self._credit[leader] > 0 or self._is_trial(leader, view):\n",
+                "        if self._credit[leader] > 0 or self._is_trial(leader, height):\n",
                 "        if True:\n",
             ),
         ),
