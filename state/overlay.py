@@ -1,7 +1,8 @@
 """The state a block sees and changes, laid over its parent's state (protocol.md A1, B7).
 
 Reads fall through: the transaction in hand, the block so far, the un-finalised blocks below it,
-the store. A transaction's changes stay apart until it succeeds, so undoing it is forgetting them.
+the store, which is asked for a row once a transaction. A transaction's changes stay apart until it
+succeeds, so undoing it is forgetting them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _MISSING: Final = _Missing()
 class Overlay:
     """One block's view of the state; mutable, single owner."""
 
-    __slots__ = ("_base", "_below", "_transaction", "writes")
+    __slots__ = ("_base", "_below", "_read", "_transaction", "writes")
 
     def __init__(
         self, base: Callable[[bytes], bytes | None], below: tuple[Writes, ...] = ()
@@ -34,6 +35,8 @@ class Overlay:
         self._base = base
         self._below = below
         self._transaction: Writes = {}
+        self._read: Writes = {}
+        """What the transaction in hand has read from the store: rules ask for the same rows."""
         self.writes: Writes = {}
 
     def child(self) -> Overlay:
@@ -52,10 +55,13 @@ class Overlay:
         return value  # type: ignore[return-value]  # _MISSING has just been ruled out
 
     def _get_below(self, key: bytes) -> bytes | None:
-        for layer in self._below:
-            if key in layer:
-                return layer[key]
-        return self._base(key)
+        value: bytes | _Missing | None = self._read.get(key, _MISSING)
+        if value is _MISSING:
+            for layer in self._below:
+                if key in layer:
+                    return layer[key]
+            value = self._read[key] = self._base(key)
+        return value  # type: ignore[return-value]  # _MISSING has just been ruled out
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set ``key`` in the transaction in hand."""
@@ -68,11 +74,12 @@ class Overlay:
     def commit(self) -> None:
         """Make the transaction's changes part of the block."""
         self.writes.update(self._transaction)
-        self._transaction = {}
+        self.rollback()
 
     def rollback(self) -> None:
-        """Forget the transaction's changes."""
+        """Forget the transaction's changes, and what it has read."""
         self._transaction = {}
+        self._read = {}
 
     def forget_below(self, layer: Writes) -> None:
         """Stop looking into ``layer``, the deepest one: it has reached the store."""
