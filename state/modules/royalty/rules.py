@@ -113,7 +113,8 @@ def link(
             f"some royalty units of {format_id(child)} are held by others",
             ip=child,
         )
-    stack = _stack(ctx, policy, links)
+    parents = [rows.lineage_of(ctx.state, edge.parent) for edge in links]
+    stack = _stack(policy, links, parents)
     ancestors, edges = graph_size
     own = rows.lineage_of(ctx.state, child)
     lineage = rows.Lineage(1, policy, stack, ancestors, edges, own.children)
@@ -127,20 +128,18 @@ def link(
             rows.put_vault(
                 ctx.state, child, denom, msgspec.structs.replace(vault, base=vault.received)
             )
-    for edge in links:
-        parent = rows.lineage_of(ctx.state, edge.parent)
+    for edge, parent in zip(links, parents, strict=True):
         longer = msgspec.structs.replace(parent, children=parent.children + 1)
         kept.append((rows.LINEAGES, edge.parent, longer))
     put_all_kept(ctx, kept)
-    parents = [edge.parent for edge in links]
-    ctx.emit(m.Linked(child, policy, parents, [edge.share for edge in links]))
+    shares = [edge.share for edge in links]
+    ctx.emit(m.Linked(child, policy, [edge.parent for edge in links], shares))
 
 
-def _stack(ctx: Context, policy: Policy, links: list[rows.Link]) -> int:
+def _stack(policy: Policy, links: list[rows.Link], parents: list[rows.Lineage]) -> int:
     """Return the child's stack; no part of a payment can be promised twice."""
     stack = 0
-    for edge in links:
-        parent = rows.lineage_of(ctx.state, edge.parent)
+    for edge, parent in zip(links, parents, strict=True):
         if parent.derives and parent.policy != policy:
             raise Rejected(
                 "royalty/RoyaltyPolicyMismatch",
@@ -267,23 +266,24 @@ def own_part(vault: rows.Vault, share: int) -> int:
 
 def due(state: Reader, source: bytes, ip: bytes, denom: bytes, share: int) -> int:
     """Return what ``source`` still owes its ancestor ``ip`` (N-royalty.6)."""
-    vault = rows.vault_of(state, source, denom)
     settled = rows.SETTLEMENTS.get(state, source + ip + rows.wide(denom))
-    entitled = (
-        (int.from_bytes(vault.received, "big") - int.from_bytes(vault.base, "big")) * share // WHOLE
-    )
-    return entitled - (int.from_bytes(settled.amount, "big") if settled else 0)
+    return _owed(rows.vault_of(state, source, denom), settled or rows.UNSETTLED, share)
+
+
+def _owed(vault: rows.Vault, settled: rows.Settlement, share: int) -> int:
+    revenue = int.from_bytes(vault.received, "big") - int.from_bytes(vault.base, "big")
+    return revenue * share // WHOLE - int.from_bytes(settled.amount, "big")
 
 
 def _settle(ctx: Context, source: bytes, ip: bytes, denom: bytes, share: int) -> int:
-    amount = due(ctx.state, source, ip, denom, share)
+    key = source + ip + rows.wide(denom)
+    giver = rows.vault_of(ctx.state, source, denom)
+    settled = rows.SETTLEMENTS.get(ctx.state, key) or rows.UNSETTLED
+    amount = _owed(giver, settled, share)
     assert amount >= 0, "entitlements only rise"
     if amount == 0:
         return 0
-    key = source + ip + rows.wide(denom)
-    settled = rows.SETTLEMENTS.get(ctx.state, key) or rows.Settlement(b"")
     rows.SETTLEMENTS.put(ctx.state, key, rows.Settlement(rows.add_counter(settled.amount, amount)))
-    giver = rows.vault_of(ctx.state, source, denom)
     outflow = rows.add_counter(giver.outflow, amount)
     rows.put_vault(ctx.state, source, denom, msgspec.structs.replace(giver, outflow=outflow))
     taker = rows.vault_of(ctx.state, ip, denom)
@@ -298,15 +298,20 @@ def _settle(ctx: Context, source: bytes, ip: bytes, denom: bytes, share: int) ->
 
 def accrued(state: Reader, ip: bytes, denom: bytes) -> int:
     """Return ``A(ip) = in + own``: all that ever entered the vault for unit holders."""
-    vault = rows.vault_of(state, ip, denom)
-    inflow = int.from_bytes(vault.inflow, "big")
-    return inflow + own_part(vault, own_share(rows.lineage_of(state, ip)))
+    return _accrued_in(rows.vault_of(state, ip, denom), rows.lineage_of(state, ip))
+
+
+def _accrued_in(vault: rows.Vault, lineage: rows.Lineage) -> int:
+    return int.from_bytes(vault.inflow, "big") + own_part(vault, own_share(lineage))
 
 
 def claimable(state: Reader, ip: bytes, holder: bytes, denom: bytes, total: int) -> int:
     """Return what a holder may claim when ``total`` has accrued (N-royalty.6)."""
-    units = balance_of(state, holder, ip)
-    return (total * units - rows.get_debt(state, ip, holder, denom)) // ROYALTY_UNITS
+    return _unclaimed(balance_of(state, holder, ip), rows.get_debt(state, ip, holder, denom), total)
+
+
+def _unclaimed(units: int, debt: int, total: int) -> int:
+    return (total * units - debt) // ROYALTY_UNITS
 
 
 def move_units(ctx: Context, ip: bytes, source: bytes, target: bytes, units: int) -> None:
@@ -367,13 +372,13 @@ def _settle_sources(
 def _pay_holders(
     ctx: Context, ip: bytes, denom: bytes, holders: list[bytes]
 ) -> Generator[int, None, int]:
-    total = accrued(ctx.state, ip, denom)
     vault = rows.vault_of(ctx.state, ip, denom)
+    total = _accrued_in(vault, rows.lineage_of(ctx.state, ip))
     paid = 0
     for holder in holders:
-        amount = claimable(ctx.state, ip, holder, denom, total)
+        debt = rows.get_debt(ctx.state, ip, holder, denom)
+        amount = _unclaimed(balance_of(ctx.state, holder, ip), debt, total)
         if amount > 0:
-            debt = rows.get_debt(ctx.state, ip, holder, denom)
             rows.put_debt(ctx.state, ip, holder, denom, debt + amount * ROYALTY_UNITS)
             credit(ctx.state, holder, denom, amount)
             ctx.emit(m.Claimed(ip, holder, denom, encode_amount(amount)))
