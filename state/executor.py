@@ -145,6 +145,7 @@ class Executor:
                 units = 0
                 yield
         self._run_rules([*self._end, _settle_fees], block, overlay)
+        overlay.forget_reads()
         return executed
 
     def _run_rules(self, rules: list[BlockRule], block: BlockContext, overlay: Overlay) -> None:

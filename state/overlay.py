@@ -1,7 +1,7 @@
 """The state a block sees and changes, laid over its parent's state (protocol.md A1, B7).
 
 Reads fall through: the transaction in hand, the block so far, the un-finalised blocks below it,
-the store, which is asked for a row once a transaction. A transaction's changes stay apart until it
+the store, which is asked for a row once a block. A transaction's changes stay apart until it
 succeeds, so undoing it is forgetting them.
 """
 
@@ -36,7 +36,7 @@ class Overlay:
         self._below = below
         self._transaction: Writes = {}
         self._read: Writes = {}
-        """What the transaction in hand has read from the store: rules ask for the same rows."""
+        """What was read from the store: rules ask for the same rows. The block's units bound it."""
         self.writes: Writes = {}
 
     def child(self) -> Overlay:
@@ -74,11 +74,14 @@ class Overlay:
     def commit(self) -> None:
         """Make the transaction's changes part of the block."""
         self.writes.update(self._transaction)
-        self.rollback()
+        self._transaction = {}
 
     def rollback(self) -> None:
-        """Forget the transaction's changes, and what it has read."""
+        """Forget the transaction's changes."""
         self._transaction = {}
+
+    def forget_reads(self) -> None:
+        """Free what was read: the block is executed."""
         self._read = {}
 
     def forget_below(self, layer: Writes) -> None:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from chain.application import finish
+from chain.codec import encode
+from chain.ids import NCOLO, Kind
+from state.executor import Environment
+from state.families import REGISTRY
+from state.modules.bank import Send
+from state.modules.ip.rows import IPS
 from state.overlay import Overlay
+from tests.state.ledger import Ledger
 
 
 class Store:
@@ -17,24 +25,27 @@ class Store:
         return self.rows.get(key)
 
 
-def test_a_transaction_asks_the_store_for_a_row_once_and_then_remembers_it() -> None:
+def test_a_block_asks_the_store_for_a_row_once_whatever_becomes_of_its_transactions() -> None:
     store = Store({b"row": b"1"})
     overlay = Overlay(store.get)
 
-    assert [overlay.get(key) for key in (b"row", b"none", b"row", b"none")] == [
-        b"1", None, b"1", None,
-    ]  # fmt: skip
+    first = [overlay.get(b"row"), overlay.get(b"none")]
+    overlay.commit()
+    second = [overlay.get(b"row"), overlay.get(b"none")]
+    overlay.rollback()
+    third = [overlay.get(b"row"), overlay.get(b"none")]
+
+    assert first == second == third == [b"1", None]
     assert store.asked == [b"row", b"none"]
 
 
-def test_what_was_read_is_forgotten_with_the_transaction() -> None:
+def test_what_was_read_is_freed_after_the_block_and_not_shared_with_a_child() -> None:
     store = Store({b"row": b"1"})
     overlay = Overlay(store.get)
+    overlay.get(b"row")
 
-    overlay.get(b"row")
-    overlay.commit()
-    overlay.get(b"row")
-    overlay.rollback()
+    overlay.child().get(b"row")
+    overlay.forget_reads()
     overlay.get(b"row")
 
     assert store.asked == [b"row"] * 3
@@ -51,3 +62,17 @@ def test_own_writes_hide_what_was_read_until_they_are_undone() -> None:
     overlay.delete(b"row")
     overlay.commit()
     assert overlay.get(b"row") is None and overlay.child().get(b"row") is None
+
+
+def test_an_executed_block_keeps_nothing_of_what_it_read() -> None:
+    net = Ledger()
+    unknown = bytes([Kind.IP]) + bytes(20)
+    body = net.body(0, (Send(unknown, NCOLO, b"\1"),))
+    tx = REGISTRY.read(encode(body), [bytes(64)], net.hash, net.params)
+    store = Store(net.state.rows)
+    overlay = Overlay(store.get)
+
+    finish(net.executor.execute(overlay, Environment(net.hash, net.params, 1, 1, 1), [tx]))
+    overlay.get(IPS.prefix + unknown)
+
+    assert store.asked.count(IPS.prefix + unknown) == 2
