@@ -134,7 +134,7 @@ class NodeApplication:
                 raise Rejected("block/Attachments", "attachments are missing for a transaction")
             for tx, given in zip(transactions, attachments, strict=True):
                 check_attachments(tx.blobs, given)
-        self._accept(block, transactions)
+        yield from self._accept(block, transactions)
         self._attachments[block.id] = attachments
 
     def execute(self, block: Block) -> Job[None]:
@@ -143,7 +143,7 @@ class NodeApplication:
             return
         if self.machine.candidate(block.id) is None:
             transactions = yield from self._read(block)
-            self._accept(block, transactions)
+            yield from self._accept(block, transactions)
         started_ms = self._clock.now_ms()
         yield from self.machine.execute(block.id)
         elapsed_ms = self._clock.now_ms() - started_ms
@@ -178,11 +178,11 @@ class NodeApplication:
         """Tell whether a transaction came with a block on its way and its signatures fit."""
         return any(tx_id in ids for ids in self._signed.values())
 
-    def _accept(self, block: Block, transactions: list[Transaction]) -> None:
+    def _accept(self, block: Block, transactions: list[Transaction]) -> Job[None]:
         if block.header.kind == KIND_FILLER:
             self.machine.accept_filler(block, self.machine.make_filler(placement_of(block)))
         else:
-            self.machine.authorise(block, transactions)
+            yield from self.machine.authorise(block, transactions)
 
     def holds(self, block_id: bytes) -> bool:
         """Tell whether an un-finalised block was built or verified here and may still be final."""

@@ -17,7 +17,7 @@ from chain.transaction import MESSAGES_MAX
 from colophon.bench.scene import NOW_MS, Scene
 from colophon.bench.workloads import signer
 from colophon.bench.worst_cases import CASES
-from state.executor import STEP_UNITS, Environment, Executed, Executor
+from state.executor import STEP_AUTHORISED, STEP_UNITS, Environment, Executed, Executor
 from state.families import REGISTRY
 from state.module import Message
 from state.modules.account import DEPOSITS
@@ -146,3 +146,16 @@ def test_a_block_of_short_transactions_is_done_in_bounded_steps() -> None:
 
     assert not executed.refusals
     assert len(steps) == 200 * sends[0].units // STEP_UNITS + 1
+
+
+def test_a_block_is_authorised_in_bounded_steps() -> None:
+    net = Ledger()
+    messages = [Send(net.addresses[1], NCOLO, b"\1")]
+    bodies = [net.body(0, tuple(messages), seq=seq) for seq in range(2 * STEP_AUTHORISED + 1)]
+    txs = [REGISTRY.read(encode(body), [bytes(64)], net.hash, net.params) for body in bodies]
+    environment = Environment(net.hash, net.params, 1, NOW_MS, 1)
+
+    overlay = CountingOverlay(net.state.get)
+    rows = [overlay.rows for _ in net.executor.authorise_all(overlay, environment, txs)]
+
+    assert rows == [2 * STEP_AUTHORISED, 4 * STEP_AUTHORISED]
