@@ -56,7 +56,7 @@ class Claim(Message, tag="royalty.claim"):
     WEIGHT = 25
 
     def weight(self) -> int:
-        """Each settlement and each holder in each denomination is a move."""
+        """Each settlement and each holder in each denomination is one small calculation."""
         moves = len(self.sources) + max(len(self.holders), 2)
         return self.WEIGHT + MOVE_WEIGHT * len(self.denoms) * moves
 
