@@ -35,6 +35,8 @@ from .steps import run_steps
 
 STEP_TRANSACTIONS = 64
 """Transactions looked at between two yields: about 2 ms, or one chunk of signatures."""
+STEP_BYTES = 131_072
+"""Bytes of transactions read between two yields: 3 ms of long lists."""
 
 INSPECTED_MAX = 16_384
 """As many as one block may have."""
@@ -134,7 +136,7 @@ class NodeApplication:
                 raise Rejected("block/Attachments", "attachments are missing for a transaction")
             for tx, given in zip(transactions, attachments, strict=True):
                 check_attachments(tx.blobs, given)
-        self._accept(block, transactions)
+        yield from self._accept(block, transactions)
         self._attachments[block.id] = attachments
 
     def execute(self, block: Block) -> Job[None]:
@@ -143,7 +145,7 @@ class NodeApplication:
             return
         if self.machine.candidate(block.id) is None:
             transactions = yield from self._read(block)
-            self._accept(block, transactions)
+            yield from self._accept(block, transactions)
         started_ms = self._clock.now_ms()
         yield from self.machine.execute(block.id)
         elapsed_ms = self._clock.now_ms() - started_ms
@@ -153,16 +155,17 @@ class NodeApplication:
         """Return a block's transactions; signatures not known to fit are verified (T2)."""
         transactions: list[Transaction] = []
         unknown: list[Transaction] = []
-        for index, (tx_id, signed) in enumerate(
-            zip(block.transaction_ids, block.body.transactions, strict=True)
-        ):
+        count = size = 0
+        for tx_id, signed in zip(block.transaction_ids, block.body.transactions, strict=True):
             inspected = self._inspected.pop(tx_id, None)
             tx = self.pool.transactions.get(tx_id)
             if tx is None:
                 tx = inspected or self.machine.read_transaction(signed, tx_id)
                 unknown.append(tx)
             transactions.append(tx)
-            if index % STEP_TRANSACTIONS == STEP_TRANSACTIONS - 1:
+            count, size = count + 1, size + len(signed.body)
+            if count >= STEP_TRANSACTIONS or size >= STEP_BYTES:
+                count = size = 0
                 yield
         for start in range(0, len(unknown), STEP_TRANSACTIONS):
             batch = unknown[start : start + STEP_TRANSACTIONS]
@@ -178,11 +181,11 @@ class NodeApplication:
         """Tell whether a transaction came with a block on its way and its signatures fit."""
         return any(tx_id in ids for ids in self._signed.values())
 
-    def _accept(self, block: Block, transactions: list[Transaction]) -> None:
+    def _accept(self, block: Block, transactions: list[Transaction]) -> Job[None]:
         if block.header.kind == KIND_FILLER:
             self.machine.accept_filler(block, self.machine.make_filler(placement_of(block)))
         else:
-            self.machine.authorise(block, transactions)
+            yield from self.machine.authorise(block, transactions)
 
     def holds(self, block_id: bytes) -> bool:
         """Tell whether an un-finalised block was built or verified here and may still be final."""

@@ -13,11 +13,11 @@ from chain.ids import Kind, derive_id
 from chain.params import Params
 from chain.transaction import distinct_blobs
 
-from .module import Event, Message, Writer
+from .module import Event, Message, Steps, Writer
 
 KINDS = len(Kind)
 
-Dispatch = Callable[["Context", Message], None]
+Dispatch = Callable[["Context", Message], Steps | None]
 
 
 @dataclass(slots=True)
@@ -102,7 +102,7 @@ class Context:
 
     def run_nested(
         self, actor: bytes, messages: list[Message], require_right: Callable[[], None]
-    ) -> None:
+    ) -> Steps:
         """Run messages with another actor, one after the other, below the present one.
 
         ``require_right`` refuses when the outer actor may no longer act so; it is asked before
@@ -116,7 +116,11 @@ class Context:
             self.path = [*outer[1], index]
             self._made = [0] * KINDS
             self.units_left = message.metered()
-            self.block.dispatch(self, message)
+            steps = self.block.dispatch(self, message)
+            if steps is None:
+                yield message.units()
+            else:
+                yield from steps
         self.actor, self.path, self._made, self.units_left = outer
 
     def emit(self, event: Event) -> None:

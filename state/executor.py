@@ -24,13 +24,15 @@ from chain.types import PERCENT
 
 from .authorise import authorise
 from .context import BlockContext, Context
-from .module import Event, Message
+from .module import Event, Message, Steps
 from .modules import account
 from .overlay import Overlay
 from .registry import Registry, Transaction
 
 STEP_UNITS = 3_000
 """Units of work between two yields: about 4 ms with everything around them."""
+STEP_AUTHORISED = 256
+"""Transactions authorised between two yields: 10 µs each."""
 
 OK, FAILED = 0, 1
 
@@ -106,15 +108,17 @@ class Executor:
 
     def authorise_all(
         self, overlay: Overlay, environment: Environment, transactions: Iterable[Transaction]
-    ) -> None:
-        """Authorise every transaction in order (B4); raises the first refusal.
+    ) -> Job[None]:
+        """Authorise every transaction in order (B4), in steps; raises the first refusal.
 
         ``overlay`` then holds the debits; on a refusal it must be thrown away.
         """
         block = self.open_block(overlay, environment)
-        for tx in transactions:
+        for done, tx in enumerate(transactions, start=1):
             authorise(block, tx)
             overlay.commit()
+            if done % STEP_AUTHORISED == 0:
+                yield
 
     def execute(
         self, overlay: Overlay, environment: Environment, transactions: list[Transaction]
@@ -129,16 +133,23 @@ class Executor:
         units = 0
         for index, tx in enumerate(transactions):
             try:
-                self._run(block, overlay, tx, index, executed)
+                counted = 0
+                for done in self._run(block, overlay, tx, index, executed):
+                    counted += done
+                    units += done
+                    if units >= STEP_UNITS:
+                        units = 0
+                        yield
             except Exception as cause:
                 raise CertifyFault(
                     tx.id, f"a rule broke on transaction {tx.id.hex()}: {cause!r}"
                 ) from cause
-            units += tx.units
+            units += max(tx.units - counted, 0)
             if units >= STEP_UNITS:
                 units = 0
                 yield
         self._run_rules([*self._end, _settle_fees], block, overlay)
+        overlay.forget_reads()
         return executed
 
     def _run_rules(self, rules: list[BlockRule], block: BlockContext, overlay: Overlay) -> None:
@@ -151,15 +162,23 @@ class Executor:
 
     def _run(
         self, block: BlockContext, overlay: Overlay, tx: Transaction, index: int, out: Executed
-    ) -> None:
-        """Run one transaction, all or nothing, and append its receipt (B5, R1)."""
+    ) -> Steps:
+        """Run one transaction, all or nothing, and append its receipt (B5, R1).
+
+        Yields the units done between its messages, and inside those that come in steps.
+        """
         body = tx.body
         ctx = Context(block, body.sender, body.lane, body.seq, index)
         status, at, code = OK, 0, ""
+        last = len(body.messages) - 1
         try:
             for at, message in enumerate(body.messages):
                 ctx.begin_message(at, message.metered())
-                self._apply[type(message)](ctx, message)
+                steps = self._apply[type(message)](ctx, message)
+                if steps is not None:
+                    yield from steps
+                elif at < last:
+                    yield message.units()
             at = 0
         except Rejected as refusal:
             overlay.rollback()
@@ -177,8 +196,8 @@ class Executor:
             encode((tx.id, status, at, code, units, encode_amount(fee), ctx.events))
         )
 
-    def _dispatch(self, ctx: Context, message: Message) -> None:
-        self._apply[type(message)](ctx, message)
+    def _dispatch(self, ctx: Context, message: Message) -> Steps | None:
+        return self._apply[type(message)](ctx, message)
 
     def genesis(self, overlay: Overlay, genesis: Genesis) -> None:
         """Write the genesis state (G4)."""

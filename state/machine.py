@@ -205,8 +205,8 @@ class StateMachine:
             raise Misuse("a filler stands above the last block of an epoch")
         return HEADER.decode_own(layout.STORED_BLOCK.decode_own(raw).header)
 
-    def authorise(self, block: Block, transactions: list[Transaction]) -> None:
-        """Accept a block as valid above its executed parent, or raise ``Rejected`` (B4–B6).
+    def authorise(self, block: Block, transactions: list[Transaction]) -> Job[None]:
+        """Accept a block as valid above its executed parent, or raise ``Rejected`` (B4–B6, C19).
 
         ``transactions`` are the block's, read by ``read_transaction``, signatures verified.
         """
@@ -228,7 +228,7 @@ class StateMachine:
         require_derived(header, self.derive(header.parent_id, header.time_ms, units))
         overlay = self.overlay_above(header.parent_id)
         environment = self._environment(tip, header.time_ms)
-        self.executor.authorise_all(overlay, environment, transactions)
+        yield from self.executor.authorise_all(overlay, environment, transactions)
         self._candidates[block.id] = Candidate(block, transactions, environment, overlay)
 
     def make_block(

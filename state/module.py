@@ -7,12 +7,13 @@ by side effect.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
 
+from chain import fees
 from chain.codec import Record, encode
 from chain.params import Params
 
@@ -41,6 +42,10 @@ class Message(Record):
     def metered(self) -> int:
         """Return the units it declares for work that only the state decides (F4)."""
         return getattr(self, "max_units", 0)
+
+    def units(self) -> int:
+        """Return what the message adds to its transaction's work (protocol.md F1)."""
+        return self.weight() + fees.KEY_WRITE_UNITS * self.writes() + self.metered()
 
 
 class Event(Record):
@@ -137,8 +142,15 @@ Returns the record, or a ``Job`` that makes it in steps: whatever answers a list
 many rows (paging.py).
 """
 
-Apply = Callable[[Any, Any], None]
-"""``apply(context, message)``; raises ``Rejected``, and then nothing of it remains."""
+Steps = Generator[int, None, None]
+"""A rule over a long list: it goes on when it is asked for more, and yields the units of work it
+has done since (C19). Each piece is at most a few hundred."""
+
+Apply = Callable[[Any, Any], Steps | None]
+"""``apply(context, message)``; raises ``Rejected``, and then nothing of it remains.
+
+A message whose lists can be long returns its ``Steps``; all others do their work at once.
+"""
 
 IndexRow = tuple[bytes, bytes | None]
 """Key and value of a derived row (None removes it); the key begins with ``family ‖ 0x00``.

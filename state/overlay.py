@@ -1,7 +1,8 @@
 """The state a block sees and changes, laid over its parent's state (protocol.md A1, B7).
 
 Reads fall through: the transaction in hand, the block so far, the un-finalised blocks below it,
-the store. A transaction's changes stay apart until it succeeds, so undoing it is forgetting them.
+the store, which is asked for a row once a block. A transaction's changes stay apart until it
+succeeds, so undoing it is forgetting them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _MISSING: Final = _Missing()
 class Overlay:
     """One block's view of the state; mutable, single owner."""
 
-    __slots__ = ("_base", "_below", "_transaction", "writes")
+    __slots__ = ("_base", "_below", "_read", "_transaction", "writes")
 
     def __init__(
         self, base: Callable[[bytes], bytes | None], below: tuple[Writes, ...] = ()
@@ -34,6 +35,8 @@ class Overlay:
         self._base = base
         self._below = below
         self._transaction: Writes = {}
+        self._read: Writes = {}
+        """What was read from the store: rules ask for the same rows. The block's units bound it."""
         self.writes: Writes = {}
 
     def child(self) -> Overlay:
@@ -48,14 +51,17 @@ class Overlay:
         if value is _MISSING:
             value = self.writes.get(key, _MISSING)
             if value is _MISSING:
-                return self._get_below(key)
+                value = self._read.get(key, _MISSING)
+                if value is _MISSING:
+                    return self._get_below(key)
         return value  # type: ignore[return-value]  # _MISSING has just been ruled out
 
     def _get_below(self, key: bytes) -> bytes | None:
         for layer in self._below:
             if key in layer:
                 return layer[key]
-        return self._base(key)
+        value = self._read[key] = self._base(key)
+        return value
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set ``key`` in the transaction in hand."""
@@ -73,6 +79,10 @@ class Overlay:
     def rollback(self) -> None:
         """Forget the transaction's changes."""
         self._transaction = {}
+
+    def forget_reads(self) -> None:
+        """Free what was read: the block is executed."""
+        self._read = {}
 
     def forget_below(self, layer: Writes) -> None:
         """Stop looking into ``layer``, the deepest one: it has reached the store."""

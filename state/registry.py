@@ -211,10 +211,9 @@ class Registry:
             traits.check(message, "")
         if depth:
             _require_nestable(type(message), depth)
-        metered = message.metered()
         tally.count += 1
-        tally.metered += metered
-        tally.units += message.weight() + fees.KEY_WRITE_UNITS * message.writes() + metered
+        tally.metered += message.metered()
+        tally.units += message.units()
         if traits.collect is not None:
             traits.collect(message, tally.blobs)
         if traits.nests:

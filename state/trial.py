@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from chain.errors import Misuse
 
 from .context import BlockContext, Context
-from .module import Message, QueryContext
+from .module import Message, QueryContext, Steps
 from .overlay import Overlay
 
 UNITS_MAX = 20_000
@@ -23,7 +23,11 @@ M = TypeVar("M", bound=Message)
 
 
 def run_trial(
-    query: QueryContext, sender: bytes, message: M, apply: Callable[[Context, M], None], units: int
+    query: QueryContext,
+    sender: bytes,
+    message: M,
+    apply: Callable[[Context, M], Steps | None],
+    units: int,
 ) -> Context:
     """Return the context after ``message``: its events, deposits and units; else ``Rejected``.
 
@@ -41,7 +45,8 @@ def run_trial(
     )
     ctx = Context(block, sender, 0, 0, 0)
     ctx.begin_message(0, min(units, UNITS_MAX))
-    apply(ctx, message)
+    for _ in apply(ctx, message) or ():
+        pass
     return ctx
 
 

@@ -209,7 +209,7 @@ class _Setup:
             proposer_index=0,
         )
         block = self.machine.make_block(placement, transactions, [])
-        self.machine.authorise(block, transactions)
+        finish(self.machine.authorise(block, transactions))
         executed = finish(self.machine.execute(block.id))
         if executed.refusals:
             raise AssertionError(str(next(iter(executed.refusals.values()))))

@@ -165,7 +165,7 @@ class _Stage:
             time_ms=tip.time_ms + 1_000, proposer_index=0,
         )  # fmt: skip
         block = self.machine.make_block(placement, transactions, [])
-        self.machine.authorise(block, transactions)
+        finish(self.machine.authorise(block, transactions))
         executed = finish(self.machine.execute(block.id))
         refusals = {refusal.code for refusal in executed.refusals.values()}
         if refusals != ({"bank/SelfSend"} if self.undone else set()):

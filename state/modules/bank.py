@@ -10,7 +10,7 @@ from chain.fields import Amount, Denom, listing
 from chain.ids import Holder, Kind, format_id
 
 from ..context import Context
-from ..module import Event, Message, Module
+from ..module import Event, Message, Module, Steps
 from . import account, ip, royalty
 
 OUTPUTS_MAX = 256
@@ -80,7 +80,7 @@ def apply_send(ctx: Context, message: Send) -> None:
     _send(ctx, message.to, message.denom, message.amount)
 
 
-def apply_multi_send(ctx: Context, message: MultiSend) -> None:
+def apply_multi_send(ctx: Context, message: MultiSend) -> Steps:
     """N-bank.2: every output as a send, in order; at most 128 move royalty units."""
     royal = sum(_is_royalty(output.denom) for output in message.outputs)
     if royal > ROYALTY_OUTPUTS_MAX:
@@ -92,6 +92,7 @@ def apply_multi_send(ctx: Context, message: MultiSend) -> None:
         )
     for output in message.outputs:
         _send(ctx, output.to, output.denom, output.amount)
+        yield Send(output.to, output.denom, output.amount).units()
 
 
 def _send(ctx: Context, to: bytes, denom: bytes, raw_amount: bytes) -> None:

@@ -15,7 +15,8 @@ from chain.codec import encode_amount
 from chain.errors import Rejected
 from chain.finality import FinalityProof
 from chain.header import KIND_BLOCK
-from chain.transaction import ENVELOPE
+from chain.transaction import ENVELOPE, Attachment
+from colophon import application as application_module
 from colophon.admission import Admission, Hope
 from colophon.application import STEP_TRANSACTIONS, NodeApplication
 from colophon.wallet import Draft, Wallet
@@ -83,6 +84,20 @@ def test_signatures_verified_with_a_block_are_remembered_until_it_is_final(
     finish(application.execute(block))
     application.commit([block], proof_of(chain, 1))
     assert not any(map(application.is_signed, block.transaction_ids))
+
+
+def test_long_transactions_of_a_block_are_read_in_steps_of_their_own(
+    chain: NodeApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """64 transactions of 16 KB each would be a step of 15 ms."""
+    block = chain.reader.block(1)
+    attachments: list[list[Attachment]] = [[] for _ in block.transaction_ids]
+    together = sum(1 for _ in fresh().verify(block, attachments))
+
+    monkeypatch.setattr(application_module, "STEP_BYTES", 1)
+    apart = sum(1 for _ in fresh().verify(block, attachments))
+
+    assert apart == together + TRANSACTIONS
 
 
 def test_admission_asks_the_state_again_once_the_head_has_moved(chain: NodeApplication) -> None:

@@ -127,7 +127,7 @@ class World:
         chosen, self.pool = self.pool, []
         transactions = [tx for tx, _ in chosen]
         block = self.machine.make_block(placement, transactions, [])
-        self.machine.authorise(block, transactions)
+        finish(self.machine.authorise(block, transactions))
         finish(self.machine.execute(block.id))
         certificate = self.certify(block.id, block.header.height)
         blobs = [

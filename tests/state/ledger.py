@@ -139,7 +139,7 @@ class Ledger:
             self.hash, self.params, self.height, self.now_ms, self.params.base_fee_genesis
         )
         overlay = Overlay(self.state.get)
-        self.executor.authorise_all(overlay, environment, [tx])
+        finish(self.executor.authorise_all(overlay, environment, [tx]))
         executed = finish(self.executor.execute(overlay, environment, [tx]))
         self.state.apply(overlay.writes)
         self._index(tx, executed)

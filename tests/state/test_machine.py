@@ -86,7 +86,7 @@ class World:
 
     def execute(self, block: Block, *transactions: Transaction) -> None:
         """Authorise and execute a block."""
-        self.machine.authorise(block, list(transactions))
+        finish(self.machine.authorise(block, list(transactions)))
         finish(self.machine.execute(block.id))
 
     def execute_chain(self, length: int) -> list[Block]:
@@ -123,7 +123,7 @@ class World:
 def refused(world: World, block: Block, *transactions: Transaction) -> str:
     """Return the code with which a block is refused."""
     with pytest.raises(Rejected) as caught:
-        world.machine.authorise(block, list(transactions))
+        finish(world.machine.authorise(block, list(transactions)))
     return caught.value.code
 
 
@@ -168,7 +168,7 @@ def test_one_bad_transaction_makes_a_block_invalid_and_changes_nothing() -> None
 def test_a_machine_holds_a_bounded_number_of_candidates() -> None:
     world = World()
     for view in range(1, 65):
-        world.machine.authorise(world.block(view=view, later_ms=view), [])
+        finish(world.machine.authorise(world.block(view=view, later_ms=view), []))
 
     assert refused(world, world.block(view=99, later_ms=99)) == "block/TooDeep"
 
@@ -195,7 +195,7 @@ def test_siblings_do_not_see_each_other_and_the_loser_is_dropped() -> None:
 def test_only_an_executed_child_of_the_head_can_be_committed() -> None:
     world = World()
     first = world.block()
-    world.machine.authorise(first, [])
+    finish(world.machine.authorise(first, []))
 
     with pytest.raises(Misuse):
         finish(world.machine.commit_batch(first.id, world.proof(first)))
@@ -361,7 +361,7 @@ def test_a_bug_in_a_rule_undoes_the_block_and_names_its_transaction() -> None:
     world = World(Registry(modules))
     tx = world.transfer()
     block = world.block(tx)
-    world.machine.authorise(block, [tx])
+    finish(world.machine.authorise(block, [tx]))
 
     with pytest.raises(CertifyFault) as caught:
         finish(world.machine.execute(block.id))

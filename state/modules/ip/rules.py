@@ -13,7 +13,7 @@ from chain.types import PERCENT
 
 from ...context import Context, record_bytes
 from ...deposits import drop_paid, put_kept, put_new, put_paid, take_deposit
-from ...module import Table
+from ...module import Steps, Table
 from ..account import requires_acceptance
 from . import asset, rows
 from . import messages as m
@@ -362,7 +362,7 @@ def _require_offer(ctx: Context, ip: bytes, row: Ip) -> rows.Offer:
     return offer
 
 
-def apply_execute(ctx: Context, message: m.Execute) -> None:
+def apply_execute(ctx: Context, message: m.Execute) -> Steps:
     """N-ip.9: the nested messages run with the IP as their actor."""
     row = require_owner(ctx, message.ip)
     store(ctx, message.ip, row)
@@ -377,5 +377,5 @@ def apply_execute(ctx: Context, message: m.Execute) -> None:
                 ip=message.ip,
             )
 
-    ctx.run_nested(message.ip, nested, require_same_owner)
+    yield from ctx.run_nested(message.ip, nested, require_same_owner)
     ctx.emit(m.Executed(message.ip, by, len(nested)))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
+from chain import fees
 from chain.codec import encode_amount
 from chain.errors import Rejected
 from chain.ids import format_id
 
 from ...context import Context
 from ...deposits import drop_paid, put_paid
-from ...module import Reader
+from ...module import Reader, Steps
 from .. import royalty
 from ..ip import IPS, Ip, is_expired, require_exists, require_owner, store
 from ..royalty import Policy
@@ -23,6 +25,9 @@ from .terms import add_attachment, offer_of
 
 EDGES_MAX = 8_192
 """Edges of the graph a derivative joins, its own included: bounds every later walk."""
+PAYING_UNITS = m.PARENT_WEIGHT + 3 * fees.KEY_WRITE_UNITS
+"""Of what a parent costs, all that is done when it is paid."""
+ATTACHING_UNITS = 2 * fees.KEY_WRITE_UNITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class ParentPlan:
 
 @dataclass(frozen=True, slots=True)
 class DerivativePlan:
-    """What a registration will do: the one answer for ``register_derivative`` and ``quote``."""
+    """What a registration will do."""
 
     parents: list[ParentPlan]
     fee: int
@@ -50,22 +55,18 @@ class DerivativePlan:
     expires_at: int
 
 
-def plan_derivative(
-    ctx: Context | None, state: Reader, now_ms: int, actor: bytes, message: m.RegisterDerivative
-) -> DerivativePlan:
-    """Check a registration in the order of N-license.8; raises ``Rejected``.
-
-    With a context the walk over the ancestors is metered (F4).
-    """
+def _plan(ctx: Context, message: m.RegisterDerivative) -> Generator[int, None, DerivativePlan]:
+    """Check a registration in the order of N-license.8; raises ``Rejected``."""
     if not message.parents:
         raise Rejected("license/NoParentIp", "a derivative needs a parent")
-    parents = [_plan_parent(state, now_ms, actor, message.child, item) for item in message.parents]
+    state, now_ms = ctx.state, ctx.time_ms
+    parents = [_plan_parent(state, now_ms, ctx.actor, message.child, it) for it in message.parents]
     _check_compatible(state, message.child, parents)
     _check_child(state, message.child, len(parents))
     names = [parent.ip for parent in parents]
     if len(set(names)) != len(names):
         raise Rejected("license/DuplicateParentIp", "a parent stands twice in the list")
-    ancestors, edges = _measure_graph(ctx, state, names)
+    ancestors, edges = yield from _measure_graph(ctx, names)
     policy = _require_one_policy(parents)
     fee = _check_maxima(parents, message)
     return DerivativePlan(parents, fee, policy, ancestors, edges, _earliest_expiry(now_ms, parents))
@@ -174,14 +175,14 @@ def _check_child(state: Reader, child: bytes, parents: int) -> None:
         )
 
 
-def _measure_graph(ctx: Context | None, state: Reader, parents: list[bytes]) -> tuple[int, int]:
+def _measure_graph(ctx: Context, parents: list[bytes]) -> Generator[int, None, tuple[int, int]]:
     """Return (distinct ancestors, edges) of the child; refuse a graph past the limits."""
     graph: dict[bytes, object] = {}
     edges = len(parents)
     for parent in parents:
         if parent in graph:
             continue
-        found = royalty.ancestor_graph(ctx, state, parent, known=graph)
+        found = yield from royalty.ancestor_graph(ctx, parent, known=graph)
         edges += sum(len(links) for links in found.values())
         graph.update(found)
         if len(graph) > ANCESTORS_MAX:
@@ -238,16 +239,17 @@ def _earliest_expiry(now_ms: int, parents: list[ParentPlan]) -> int:
     return min((end for end in ends if end), default=0)
 
 
-def apply_register_derivative(ctx: Context, message: m.RegisterDerivative) -> None:
+def apply_register_derivative(ctx: Context, message: m.RegisterDerivative) -> Steps:
     """N-license.8: pay every parent, consume lots, inherit the terms, join the lineage."""
     child = require_owner(ctx, message.child)
-    plan = plan_derivative(ctx, ctx.state, ctx.time_ms, ctx.actor, message)
+    plan = yield from _plan(ctx, message)
     for parent in plan.parents:
         if parent.lot is not None:
             _consume(ctx, message.child, parent.lot)
         if parent.fee:
             assert parent.terms.currency is not None, "a policy needs a currency"
             royalty.pay_license_fee(ctx, parent.ip, parent.terms.currency, parent.fee)
+        yield PAYING_UNITS
     links = [Link(parent.ip, parent.share) for parent in plan.parents]
     currency = plan.parents[0].terms.currency
     if currency is not None:
@@ -256,6 +258,7 @@ def apply_register_derivative(ctx: Context, message: m.RegisterDerivative) -> No
     terms_ids = list(dict.fromkeys(parent.terms_id for parent in plan.parents))
     for terms_id in terms_ids:
         add_attachment(ctx, message.child, terms_id, None, inherited=True)
+        yield ATTACHING_UNITS
     store(ctx, message.child, child, expires_at=plan.expires_at)
     ctx.emit(
         m.DerivativeRegistered(

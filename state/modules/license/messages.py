@@ -18,6 +18,8 @@ from ..royalty.shares import Policy
 PARENTS_MAX = 64
 PARENTS_DECODED_MAX = 256
 """A decoder takes more than the rule, so that the refusal can name the rule."""
+PARENT_WEIGHT = 45
+"""Units of checking, paying and linking one parent, besides its rows."""
 LEGAL_BYTES_MAX = 16_384
 
 
@@ -171,7 +173,7 @@ class RegisterDerivative(Message, tag="license.register_derivative"):
 
     def weight(self) -> int:
         """Each parent is checked, paid and linked."""
-        return self.WEIGHT + 45 * len(self.parents)
+        return self.WEIGHT + PARENT_WEIGHT * len(self.parents)
 
     def writes(self) -> int:
         """Child: ip, lineage, links, licensing, denominations; a parent: six with a lot's."""

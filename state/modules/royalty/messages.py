@@ -15,6 +15,10 @@ DENOMS_MAX = 16
 """Denominations an IP accepts; a move of its units touches every one of them."""
 SOURCES_MAX = 1_024
 HOLDERS_MAX = 256
+MOVE_WEIGHT = 6
+"""Units of one settlement, or of paying one holder in one denomination: a small calculation."""
+MOVE_WRITES = 2
+"""Rows that such a move writes besides the vault of who claims."""
 
 
 class Pay(Message, tag="royalty.pay"):
@@ -53,13 +57,13 @@ class Claim(Message, tag="royalty.claim"):
 
     def weight(self) -> int:
         """Each settlement and each holder in each denomination is one small calculation."""
-        per_denom = 6 * len(self.sources) + 6 * max(len(self.holders), 2)
-        return self.WEIGHT + len(self.denoms) * per_denom
+        moves = len(self.sources) + max(len(self.holders), 2)
+        return self.WEIGHT + MOVE_WEIGHT * len(self.denoms) * moves
 
     def writes(self) -> int:
         """A settlement writes two rows besides the vault; a holder a debt and a balance."""
-        per_denom = 1 + 2 * len(self.sources) + 2 * max(len(self.holders), 2)
-        return len(self.sources) + len(self.denoms) * per_denom
+        moves = len(self.sources) + max(len(self.holders), 2)
+        return len(self.sources) + len(self.denoms) * (1 + MOVE_WRITES * moves)
 
 
 class Paid(Event, tag="royalty.paid"):

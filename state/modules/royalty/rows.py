@@ -93,6 +93,7 @@ LINKS = Table("royalty", 7, Links, key_bytes=21)
 
 NO_LINEAGE = Lineage(1, Policy.NONE, 0, 0, 0, 0)
 EMPTY_VAULT = Vault(b"", b"", b"", b"", b"")
+UNSETTLED = Settlement(b"")
 
 
 def wide(denom: bytes) -> bytes:

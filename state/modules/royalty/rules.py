@@ -7,11 +7,12 @@ IPs, and what a division leaves over waits inside the number.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Generator
 from typing import Any
 
 import msgspec
 
+from chain import fees
 from chain.codec import Record, encode_amount
 from chain.errors import Rejected
 from chain.ids import NCOLO, Kind, format_id
@@ -19,7 +20,7 @@ from chain.types import PERCENT, ROYALTY_UNITS
 
 from ...context import Context
 from ...deposits import put_all_kept, put_kept
-from ...module import Reader, Table
+from ...module import Reader, Steps, Table
 from ..account import balance_of, credit, debit, denom_name, move_balance
 from ..ip import is_expired, require_exists, require_owner, require_registered, store
 from . import messages as m
@@ -31,6 +32,7 @@ MOVES_MAX = 1_280
 NODE_UNITS = 4
 """Metered units per ancestor visited when a net share is computed for the first time."""
 EDGE_UNITS = 1
+MOVE_UNITS = m.MOVE_WEIGHT + fees.KEY_WRITE_UNITS * m.MOVE_WRITES
 
 # --- denominations ----------------------------------------------------------------------------
 
@@ -76,14 +78,11 @@ def accept_denoms(ctx: Context, ip: bytes, denoms: list[bytes]) -> list[bytes]:
 
 
 def ancestor_graph(
-    ctx: Context | None,
-    state: Reader,
-    start: bytes,
-    known: Container[bytes] = (),
-) -> dict[bytes, Edges]:
+    ctx: Context, start: bytes, known: Container[bytes] = ()
+) -> Generator[int, None, dict[bytes, Edges]]:
     """Return the edges of ``start`` and of all its ancestors, those in ``known`` left out.
 
-    With a context the walk is metered (F4); its size is bounded by the limits at the link.
+    The walk is metered (F4), in steps; its size is bounded by the limits at the link.
     """
     graph: dict[bytes, Edges] = {}
     waiting = [start]
@@ -91,9 +90,10 @@ def ancestor_graph(
         node = waiting.pop()
         if node in graph or node in known:
             continue
-        edges = [(link.parent, link.share) for link in rows.links_of(state, node)]
-        if ctx is not None:
-            ctx.spend(NODE_UNITS + EDGE_UNITS * len(edges))
+        edges = [(link.parent, link.share) for link in rows.links_of(ctx.state, node)]
+        units = NODE_UNITS + EDGE_UNITS * len(edges)
+        ctx.spend(units)
+        yield units
         graph[node] = edges
         waiting.extend(parent for parent, _ in edges)
     return graph
@@ -113,7 +113,8 @@ def link(
             f"some royalty units of {format_id(child)} are held by others",
             ip=child,
         )
-    stack = _stack(ctx, policy, links)
+    parents = [rows.lineage_of(ctx.state, edge.parent) for edge in links]
+    stack = _stack(policy, links, parents)
     ancestors, edges = graph_size
     own = rows.lineage_of(ctx.state, child)
     lineage = rows.Lineage(1, policy, stack, ancestors, edges, own.children)
@@ -127,20 +128,18 @@ def link(
             rows.put_vault(
                 ctx.state, child, denom, msgspec.structs.replace(vault, base=vault.received)
             )
-    for edge in links:
-        parent = rows.lineage_of(ctx.state, edge.parent)
+    for edge, parent in zip(links, parents, strict=True):
         longer = msgspec.structs.replace(parent, children=parent.children + 1)
         kept.append((rows.LINEAGES, edge.parent, longer))
     put_all_kept(ctx, kept)
-    parents = [edge.parent for edge in links]
-    ctx.emit(m.Linked(child, policy, parents, [edge.share for edge in links]))
+    shares = [edge.share for edge in links]
+    ctx.emit(m.Linked(child, policy, [edge.parent for edge in links], shares))
 
 
-def _stack(ctx: Context, policy: Policy, links: list[rows.Link]) -> int:
+def _stack(policy: Policy, links: list[rows.Link], parents: list[rows.Lineage]) -> int:
     """Return the child's stack; no part of a payment can be promised twice."""
     stack = 0
-    for edge in links:
-        parent = rows.lineage_of(ctx.state, edge.parent)
+    for edge, parent in zip(links, parents, strict=True):
         if parent.derives and parent.policy != policy:
             raise Rejected(
                 "royalty/RoyaltyPolicyMismatch",
@@ -233,13 +232,22 @@ def _receive(
 # --- settling ---------------------------------------------------------------------------------
 
 
-def net_share(ctx: Context | None, state: Reader, source: bytes, ip: bytes) -> int | None:
-    """Return ``net(source, ip)`` in 1e-16, or None if ``ip`` is no ancestor (N-royalty.3, 4)."""
-    row = rows.NET_SHARES.get(state, source + ip)
-    if row is not None:
-        return row.share
-    lineage = rows.lineage_of(state, source)
-    return net_shares(lineage.policy, ancestor_graph(ctx, state, source), source).get(ip)
+def _keep_net_share(ctx: Context, source: bytes, ip: bytes) -> Generator[int, None, int]:
+    """Return ``net(source, ip)`` in 1e-16 and keep it for the next time (N-royalty.3, 4)."""
+    graph = yield from ancestor_graph(ctx, source)
+    policy = rows.lineage_of(ctx.state, source).policy
+    edges = sum(map(len, graph.values()))
+    yield edges  # of a large graph, the arithmetic alone is a step
+    share = net_shares(policy, graph, source).get(ip)
+    yield edges
+    if share is None:
+        raise Rejected(
+            "royalty/ZeroClaimableRoyalty",
+            f"{format_id(source)} is no descendant of {format_id(ip)}",
+            source=source,
+        )
+    rows.NET_SHARES.put(ctx.state, source + ip, rows.NetShare(share))
+    return share
 
 
 def own_share(lineage: rows.Lineage) -> int:
@@ -258,23 +266,24 @@ def own_part(vault: rows.Vault, share: int) -> int:
 
 def due(state: Reader, source: bytes, ip: bytes, denom: bytes, share: int) -> int:
     """Return what ``source`` still owes its ancestor ``ip`` (N-royalty.6)."""
-    vault = rows.vault_of(state, source, denom)
     settled = rows.SETTLEMENTS.get(state, source + ip + rows.wide(denom))
-    entitled = (
-        (int.from_bytes(vault.received, "big") - int.from_bytes(vault.base, "big")) * share // WHOLE
-    )
-    return entitled - (int.from_bytes(settled.amount, "big") if settled else 0)
+    return _owed(rows.vault_of(state, source, denom), settled or rows.UNSETTLED, share)
+
+
+def _owed(vault: rows.Vault, settled: rows.Settlement, share: int) -> int:
+    revenue = int.from_bytes(vault.received, "big") - int.from_bytes(vault.base, "big")
+    return revenue * share // WHOLE - int.from_bytes(settled.amount, "big")
 
 
 def _settle(ctx: Context, source: bytes, ip: bytes, denom: bytes, share: int) -> int:
-    amount = due(ctx.state, source, ip, denom, share)
+    key = source + ip + rows.wide(denom)
+    giver = rows.vault_of(ctx.state, source, denom)
+    settled = rows.SETTLEMENTS.get(ctx.state, key) or rows.UNSETTLED
+    amount = _owed(giver, settled, share)
     assert amount >= 0, "entitlements only rise"
     if amount == 0:
         return 0
-    key = source + ip + rows.wide(denom)
-    settled = rows.SETTLEMENTS.get(ctx.state, key) or rows.Settlement(b"")
     rows.SETTLEMENTS.put(ctx.state, key, rows.Settlement(rows.add_counter(settled.amount, amount)))
-    giver = rows.vault_of(ctx.state, source, denom)
     outflow = rows.add_counter(giver.outflow, amount)
     rows.put_vault(ctx.state, source, denom, msgspec.structs.replace(giver, outflow=outflow))
     taker = rows.vault_of(ctx.state, ip, denom)
@@ -289,15 +298,20 @@ def _settle(ctx: Context, source: bytes, ip: bytes, denom: bytes, share: int) ->
 
 def accrued(state: Reader, ip: bytes, denom: bytes) -> int:
     """Return ``A(ip) = in + own``: all that ever entered the vault for unit holders."""
-    vault = rows.vault_of(state, ip, denom)
-    inflow = int.from_bytes(vault.inflow, "big")
-    return inflow + own_part(vault, own_share(rows.lineage_of(state, ip)))
+    return _accrued_in(rows.vault_of(state, ip, denom), rows.lineage_of(state, ip))
+
+
+def _accrued_in(vault: rows.Vault, lineage: rows.Lineage) -> int:
+    return int.from_bytes(vault.inflow, "big") + own_part(vault, own_share(lineage))
 
 
 def claimable(state: Reader, ip: bytes, holder: bytes, denom: bytes, total: int) -> int:
     """Return what a holder may claim when ``total`` has accrued (N-royalty.6)."""
-    units = balance_of(state, holder, ip)
-    return (total * units - rows.get_debt(state, ip, holder, denom)) // ROYALTY_UNITS
+    return _unclaimed(balance_of(state, holder, ip), rows.get_debt(state, ip, holder, denom), total)
+
+
+def _unclaimed(units: int, debt: int, total: int) -> int:
+    return (total * units - debt) // ROYALTY_UNITS
 
 
 def move_units(ctx: Context, ip: bytes, source: bytes, target: bytes, units: int) -> None:
@@ -313,7 +327,7 @@ def move_units(ctx: Context, ip: bytes, source: bytes, target: bytes, units: int
     ctx.emit(m.UnitsMoved(ip, source, target, encode_amount(units)))
 
 
-def apply_claim(ctx: Context, message: m.Claim) -> None:
+def apply_claim(ctx: Context, message: m.Claim) -> Steps:
     """N-royalty.7: open to everyone; each holder is paid into its own balance."""
     row = require_registered(ctx.state, message.ip)
     denoms = list(dict.fromkeys(message.denoms))
@@ -329,48 +343,47 @@ def apply_claim(ctx: Context, message: m.Claim) -> None:
         holders = [ctx.actor]
         if row.owner == ctx.actor:
             holders.append(message.ip)
-    moved = _settle_sources(ctx, message.ip, sources, denoms)
+    moved = yield from _settle_sources(ctx, message.ip, sources, denoms)
     for denom in denoms:
-        moved += _pay_holders(ctx, message.ip, denom, holders)
+        moved += yield from _pay_holders(ctx, message.ip, denom, holders)
     if moved == 0 and not message.may_be_empty:
         raise Rejected(
             "royalty/NoClaimableTokens", f"nothing to claim from {format_id(message.ip)}"
         )
 
 
-def _settle_sources(ctx: Context, ip: bytes, sources: list[bytes], denoms: list[bytes]) -> int:
+def _settle_sources(
+    ctx: Context, ip: bytes, sources: list[bytes], denoms: list[bytes]
+) -> Generator[int, None, int]:
     accepted = rows.accepted_denoms(ctx.state, ip)
     settled = 0
     for source in sources:
         if source == ip:
             raise Rejected("royalty/SameIpTransfer", f"{format_id(ip)} owes itself nothing")
-        share = net_share(ctx, ctx.state, source, ip)
-        if share is None:
-            raise Rejected(
-                "royalty/ZeroClaimableRoyalty",
-                f"{format_id(source)} is no descendant of {format_id(ip)}",
-                source=source,
-            )
-        rows.NET_SHARES.put(ctx.state, source + ip, rows.NetShare(share))
+        kept = rows.NET_SHARES.get(ctx.state, source + ip)
+        share = kept.share if kept else (yield from _keep_net_share(ctx, source, ip))
         for denom in denoms:
             if denom in accepted:
                 settled += _settle(ctx, source, ip, denom, share)
+        yield MOVE_UNITS * len(denoms)
     return settled
 
 
-def _pay_holders(ctx: Context, ip: bytes, denom: bytes, holders: list[bytes]) -> int:
-    total = accrued(ctx.state, ip, denom)
+def _pay_holders(
+    ctx: Context, ip: bytes, denom: bytes, holders: list[bytes]
+) -> Generator[int, None, int]:
     vault = rows.vault_of(ctx.state, ip, denom)
+    total = _accrued_in(vault, rows.lineage_of(ctx.state, ip))
     paid = 0
     for holder in holders:
-        amount = claimable(ctx.state, ip, holder, denom, total)
-        if amount <= 0:
-            continue
         debt = rows.get_debt(ctx.state, ip, holder, denom)
-        rows.put_debt(ctx.state, ip, holder, denom, debt + amount * ROYALTY_UNITS)
-        credit(ctx.state, holder, denom, amount)
-        ctx.emit(m.Claimed(ip, holder, denom, encode_amount(amount)))
-        paid += amount
+        amount = _unclaimed(balance_of(ctx.state, holder, ip), debt, total)
+        if amount > 0:
+            rows.put_debt(ctx.state, ip, holder, denom, debt + amount * ROYALTY_UNITS)
+            credit(ctx.state, holder, denom, amount)
+            ctx.emit(m.Claimed(ip, holder, denom, encode_amount(amount)))
+            paid += amount
+        yield MOVE_UNITS
     if paid:
         claimed = rows.add_counter(vault.claimed, paid)
         rows.put_vault(ctx.state, ip, denom, msgspec.structs.replace(vault, claimed=claimed))
