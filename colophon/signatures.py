@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.connection import wait
+from threading import Thread
 
 from chain.crypto import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, verify_signature
 from chain.errors import Rejected
@@ -70,6 +72,19 @@ def verify_items(packed: bytes) -> list[bool]:
     return results
 
 
+def _begin_worker() -> None:
+    """Give way to the node, and end with it: nobody else ends the workers of a killed one."""
+    os.nice(NICENESS)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    Thread(target=_end_with, args=(parent.sentinel,), name="watch", daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(0)
+
+
 def default_workers() -> int:
     """Return how many workers a node on a machine of its own uses: cores - 1."""
     return max((os.cpu_count() or 1) - 1, 0)
@@ -83,7 +98,7 @@ class SignatureWorkers:
         if workers:
             context = multiprocessing.get_context("forkserver")
             self._pool = ProcessPoolExecutor(
-                max_workers=workers, mp_context=context, initializer=os.nice, initargs=(NICENESS,)
+                max_workers=workers, mp_context=context, initializer=_begin_worker
             )
 
     @property

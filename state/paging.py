@@ -37,12 +37,13 @@ def page(
     """
     items: list[T] = []
     has_passed_one = False
+    begun = query.visits.rows
     for candidate in candidates:
         if candidate is None:
             yield
             continue
         place, item = candidate
-        if len(items) == limit or (has_passed_one and query.visits.is_spent):
+        if len(items) == limit or (has_passed_one and query.visits.is_spent_since(begun)):
             return items, place
         has_passed_one = True
         if item is not None:

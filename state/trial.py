@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from chain.errors import Misuse
+from chain.errors import Misuse, Rejected
 
 from .context import BlockContext, Context
 from .module import Message, QueryContext, Steps
@@ -33,6 +33,11 @@ def run_trial(
 
     ``units``: what the message declares as ``max_units``; 0 if it has none.
     """
+    if units > query.params.tx_units_max:
+        raise Rejected(
+            "tx/TooManyUnits",
+            f"max_units {units}, a transaction has at most {query.params.tx_units_max}",
+        )
     block = BlockContext(
         state=Overlay(query.state.get),
         genesis_hash=query.genesis_hash,

@@ -35,10 +35,13 @@ class Visits:
         if self.rows > ROWS_NEVER:
             raise Misuse(f"a query looked at more than {ROWS_NEVER} rows")
 
-    @property
-    def is_spent(self) -> bool:
-        """Whether the answer should end with a cursor."""
-        return self.rows >= ROWS_MAX
+    def is_spent_since(self, begun: int) -> bool:
+        """Tell whether a list that began at so many rows should end with a cursor.
+
+        What has to be known before the first item does not count: else a long lineage, walked for
+        each page, would leave room for one item.
+        """
+        return self.rows - begun >= ROWS_MAX
 
     def step_is_over(self) -> bool:
         """Tell whether to pause now; counts from the last time it said so."""

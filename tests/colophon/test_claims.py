@@ -221,6 +221,9 @@ def test_a_place_that_is_not_below_the_ip_is_refused() -> None:
 
     with pytest.raises(Rejected, match="royalty/ZeroClaimableRoyalty"):
         finish(sources(family.world.reader.context(), ip=child, cursor=family.top + child))
+    for garbage in (bytes(42), b"\x59" * 42, b"\xff" * 42, b"\x02" + bytes(41)):
+        with pytest.raises(Rejected, match="royalty/ZeroClaimableRoyalty"):
+            finish(sources(family.world.reader.context(), ip=child, cursor=garbage))
     page = finish(sources(family.world.reader.context(), ip=child, cursor=child + stranger))
 
     assert [view.source for view in page.items] == [stranger]

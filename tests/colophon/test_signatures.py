@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import subprocess
+import sys
 from concurrent.futures import BrokenExecutor
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +85,29 @@ def test_too_many_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return await first
 
     assert asyncio.run(run()) == [True, True]
+
+
+KILLED = """
+from colophon.signatures import SignatureWorkers
+if __name__ == "__main__":
+    SignatureWorkers(1).submit([]).result()
+    print("up", flush=True)
+    input()
+"""
+
+
+def test_workers_end_with_a_node_that_is_killed(tmp_path: Path) -> None:
+    """They hold its output open: whoever reads that sees the end when all are gone."""
+    program = tmp_path / "node.py"
+    program.write_text(KILLED)
+    root = Path(__file__).parents[2]
+    command = [sys.executable, str(program)]
+    with subprocess.Popen(
+        command, cwd=root, env={"PYTHONPATH": str(root)}, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    ) as node:  # fmt: skip
+        assert node.stdout is not None
+        assert node.stdout.readline() == b"up\n"
+        node.kill()
+
+        assert node.stdout.read() == b""

@@ -82,7 +82,7 @@ class Descent:
             if parent is None:
                 raise Rejected(
                     "royalty/ZeroClaimableRoyalty",
-                    f"{format_id(node)} is no descendant of {format_id(self._top)}",
+                    f"0x{node.hex()} of the cursor is no descendant of {format_id(self._top)}",
                     source=node,
                 )
             waiting.append((parent, node + b"\0"))

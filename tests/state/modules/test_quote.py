@@ -199,6 +199,10 @@ def test_quote_counts_units_and_keeps_to_max_units() -> None:
 
     assert view.shares == [10_000_000]
     enough = lm.RegisterDerivative(grandchild, named, max_units=view.units)
+    above = net.params.tx_units_max + 1
+    beyond = lm.RegisterDerivative(grandchild, named, max_units=above)
+    with pytest.raises(Rejected, match="tx/TooManyUnits"):  # No transaction can carry it.
+        queries.quote(net.query, sender=net.addresses[0], message=beyond)
     short = lm.RegisterDerivative(grandchild, named, max_units=view.units - 1)
     assert refused(net, 0, short) == "tx/OutOfUnits"
     net.ok(0, enough)
