@@ -213,17 +213,15 @@ def _time_has_come(shared: Shared, round_: Round, header: Header, parent: Anchor
     if header.time_ms < round_.seen_wall_ms - delay_ms - precision_ms:
         raise _wrong_time(header.time_ms - round_.seen_wall_ms)
     slow_clock = parent.time_ms > shared.wall_ms + precision_ms
-    early_ms = header.time_ms - round_.seen_wall_ms
-    if 2 * early_ms > precision_ms and header.time_ms > parent.time_ms + 1 and not slow_clock:
-        # Not forced by its parent: whose clock is slow may have to wait for it, now or next.
-        shared.turn_failed(round_.leader, round_.view)
     ahead_ms = header.time_ms - shared.wall_ms - precision_ms
     if ahead_ms <= 0:
         return True
-    too_far = early_ms >= FUTURE_PRECISIONS * precision_ms
+    too_far = header.time_ms - round_.seen_wall_ms >= FUTURE_PRECISIONS * precision_ms
     if too_far and not slow_clock:
         raise _wrong_time(header.time_ms - round_.seen_wall_ms)
     shared.set_timer(Timer.VERIFY, shared.now_ms + ahead_ms)
+    if header.time_ms > parent.time_ms + 1 and not slow_clock:
+        shared.turn_failed(round_.leader, round_.view)  # Its parent did not force this time.
     return False
 
 
