@@ -15,7 +15,7 @@ demo: $(VENV)/.runtime
 	@$(BIN)/colophon demo $(ARGS)
 
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff format --check $(CODE)

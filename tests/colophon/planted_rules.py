@@ -24,8 +24,8 @@ RULES: dict[str, Planted] = {
     "nobody-is-forgiven": planted(
         TURNS,
         "consensus.turns",
-        "            self._credit[leader] = min(self._credit[leader] + 1, CREDIT_MAX)\n",
-        "",
+        "                self._credit[leader] = min(self._credit[leader] + 1, CREDIT_MAX)\n",
+        "                pass\n",
     ),
     "a-third-may-be-passed-over": planted(
         TURNS,

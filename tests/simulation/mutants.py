@@ -74,7 +74,7 @@ MUTANTS: dict[str, Mutant] = {
         (
             Edit(
                 "consensus.voting",
-                "        shared.turn_failed(round_.leader, round_.view)\n",
+                "        shared.turn_failed(round_.leader, round_.view)  # Its parent did not force this time.\n",
                 "        pass\n",
             ),
         ),
@@ -161,7 +161,7 @@ MUTANTS: dict[str, Mutant] = {
         (Edit("consensus.voting", "    require_placement(shared, header, parent)\n", ""),),
     ),
     "block-of-a-stranger": Mutant(
-        "faulty",
+        "everything",
         (
             Edit(
                 "consensus.learning",
@@ -169,6 +169,7 @@ MUTANTS: dict[str, Mutant] = {
                 "    if header.proposer_index >= len(shared.committee):\n",
             ),
         ),
+        first=150,
     ),
     "leader-over-a-gap": Mutant(
         "weather",
@@ -380,8 +381,8 @@ MUTANTS: dict[str, Mutant] = {
         (
             Edit(
                 "consensus.shared",
-                "            self.hearing.is_silent(leader, self.view)\n            or ",
-                "            ",
+                "            self.hearing.is_silent(leader, self.view) or self.turns",
+                "            self.turns",
             ),
         ),
     ),
