@@ -17,7 +17,7 @@ from .module import Event, Message, Steps, Writer
 
 KINDS = len(Kind)
 
-Dispatch = Callable[["Context", Message], Steps | None]
+Dispatch = Callable[["Context", Message], Steps]
 
 
 @dataclass(slots=True)
@@ -57,6 +57,7 @@ class Context:
         "flows",
         "index",
         "lane",
+        "owed",
         "path",
         "sender",
         "seq",
@@ -75,6 +76,8 @@ class Context:
         self.index = index
         self.events: list[Event] = []
         self.deposits = 0
+        self.owed = 0
+        """What the message in hand has to deposit, ncolo: taken from its actor at its end."""
         self.flows: dict[bytes, int] = {}
         self.units_used = 0
 
@@ -109,19 +112,16 @@ class Context:
         each message, as the one before may have given the right away. Each message has the units
         it declares itself (F4).
         """
-        outer = self.actor, self.path, self._made, self.units_left
+        outer = self.actor, self.path, self._made, self.units_left, self.owed
         for index, message in enumerate(messages):
             require_right()
             self.actor = actor
             self.path = [*outer[1], index]
             self._made = [0] * KINDS
             self.units_left = message.metered()
-            steps = self.block.dispatch(self, message)
-            if steps is None:
-                yield message.units()
-            else:
-                yield from steps
-        self.actor, self.path, self._made, self.units_left = outer
+            self.owed = 0
+            yield from self.block.dispatch(self, message)
+        self.actor, self.path, self._made, self.units_left, self.owed = outer
 
     def emit(self, event: Event) -> None:
         """Add an event to the transaction's receipt."""

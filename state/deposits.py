@@ -44,52 +44,57 @@ def drop_paid(ctx: Context, table: Table[R], key: bytes) -> R | None:
 
 def put_kept(ctx: Context, table: Table[R], key: bytes, row: R) -> None:
     """Store a row that is never removed; the actor pays for what it grows by."""
-    put_all_kept(ctx, ((table, key, row),))
-
-
-def put_new(ctx: Context, fresh: Iterable[tuple[Table[Any], bytes, Record]]) -> None:
-    """Store such rows under keys that are known to be free, for one deposit together."""
-    size = 0
-    for table, key, row in fresh:
-        full, raw = table.prefix + key, encode(row)
-        ctx.state.put(full, raw)
-        size += len(full) + len(raw) + blob_bytes(row)
-    take_deposit(ctx, size)
-
-
-def put_all_kept(ctx: Context, kept: Iterable[tuple[Table[Any], bytes, Record]]) -> None:
-    """Store several such rows for one deposit together."""
-    grown = 0
-    for table, key, row in kept:
-        full = table.prefix + key
-        old = ctx.state.get(full)
-        raw = encode(row)
-        ctx.state.put(full, raw)
-        grown += len(raw) - len(old) if old else len(full) + len(raw) + blob_bytes(row)
+    full = table.prefix + key
+    old = ctx.state.get(full)
+    raw = encode(row)
+    ctx.state.put(full, raw)
+    grown = len(raw) - len(old) if old else len(full) + len(raw) + blob_bytes(row)
     if grown > 0:
         take_deposit(ctx, grown)
 
 
-def take_deposit(ctx: Context, size_bytes: int) -> int:
-    """Take ``deposit_per_byte · size`` from the actor; return it for the object to remember.
+def put_new(ctx: Context, fresh: Iterable[tuple[Table[Any], bytes, Record]], about: Record) -> None:
+    """Store such rows under keys that are known to be free; the blobs they name are ``about``'s."""
+    size = blob_bytes(about)
+    for table, key, row in fresh:
+        full, raw = table.prefix + key, encode(row)
+        ctx.state.put(full, raw)
+        size += len(full) + len(raw)
+    take_deposit(ctx, size)
 
-    Raises ``bank/DepositUnpaid`` when the balance is short (N-account.4).
+
+def take_deposit(ctx: Context, size_bytes: int) -> int:
+    """Charge the actor ``deposit_per_byte · size``; return it for the object to remember.
+
+    All that a message charges is taken when it ends (``pay_deposits``).
     """
     amount = ctx.params.deposit_per_byte * size_bytes
+    ctx.owed += amount
+    return amount
+
+
+def pay_deposits(ctx: Context) -> None:
+    """Take what the message that ends owes from its actor (N-account.4).
+
+    Raises ``bank/DepositUnpaid`` when the balance is short.
+    """
+    amount = ctx.owed
+    if not amount:
+        return
     row = account.ACCOUNTS.get(ctx.state, ctx.actor) or account.EMPTY
     held = int.from_bytes(row.balance, "big")
     if held < amount:
         raise Rejected(
             "bank/DepositUnpaid",
-            f"the deposit for {size_bytes} bytes is {amount} ncolo, {format_id(ctx.actor)} has "
-            f"{held}",
+            f"the deposit for what the message stores is {amount} ncolo, "
+            f"{format_id(ctx.actor)} has {held}",
             deposit=amount,
             held=held,
         )
     left = account.Account(1, encode_amount(held - amount), row.seq, row.keys)
     account.ACCOUNTS.put(ctx.state, ctx.actor, left)
     ctx.deposits += amount
-    return amount
+    ctx.owed = 0
 
 
 def return_deposit(ctx: Context, payer: bytes, amount: int) -> None:

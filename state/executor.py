@@ -24,6 +24,7 @@ from chain.types import PERCENT
 
 from .authorise import authorise
 from .context import BlockContext, Context
+from .deposits import pay_deposits
 from .module import Event, Message, Steps
 from .modules import account
 from .overlay import Overlay
@@ -177,7 +178,8 @@ class Executor:
                 steps = self._apply[type(message)](ctx, message)
                 if steps is not None:
                     yield from steps
-                elif at < last:
+                pay_deposits(ctx)
+                if steps is None and at < last:
                     yield message.units()
             at = 0
         except Rejected as refusal:
@@ -196,8 +198,14 @@ class Executor:
             encode((tx.id, status, at, code, units, encode_amount(fee), ctx.events))
         )
 
-    def _dispatch(self, ctx: Context, message: Message) -> Steps | None:
-        return self._apply[type(message)](ctx, message)
+    def _dispatch(self, ctx: Context, message: Message) -> Steps:
+        """Run a nested message whole."""
+        steps = self._apply[type(message)](ctx, message)
+        if steps is None:
+            yield message.units()
+        else:
+            yield from steps
+        pay_deposits(ctx)
 
     def genesis(self, overlay: Overlay, genesis: Genesis) -> None:
         """Write the genesis state (G4)."""

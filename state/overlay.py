@@ -53,15 +53,11 @@ class Overlay:
             if value is _MISSING:
                 value = self._read.get(key, _MISSING)
                 if value is _MISSING:
-                    return self._get_below(key)
-        return value  # type: ignore[return-value]  # _MISSING has just been ruled out
-
-    def _get_below(self, key: bytes) -> bytes | None:
-        for layer in self._below:
-            if key in layer:
-                return layer[key]
-        value = self._read[key] = self._base(key)
-        return value
+                    for layer in self._below:
+                        if key in layer:
+                            return layer[key]
+                    value = self._read[key] = self._base(key)
+        return value  # type: ignore[return-value]  # _MISSING has been ruled out
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set ``key`` in the transaction in hand."""

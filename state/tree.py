@@ -160,8 +160,7 @@ def presence(view: View) -> Callable[[bytes], bool]:
     It takes 2 µs, where LevelDB takes 3–10 to find nothing. It serves until the next merge of
     a diff above ``view``.
     """
-    holds = _nodes(view).holds
-    return lambda key: holds(state_path(key))
+    return _nodes(view).holds
 
 
 def _nodes(view: View) -> Nodes:

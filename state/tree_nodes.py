@@ -85,14 +85,15 @@ class Nodes:
         """Returns the node at a place, or None."""
         self.shift = PATH_BITS - LEVEL_BITS * likely_level(keys)
 
-    def holds(self, path: bytes) -> bool:
-        """Tell whether there is an entry for ``path``."""
+    def holds(self, key: bytes) -> bool:
+        """Tell whether there is an entry for ``key``; rules ask it for every row they miss."""
+        path = sha256(key).digest()
         word = int.from_bytes(path, "big") | PATH_END
         index = word >> self.shift
         leaf = self.at(index)
         if leaf is None or leaf[0] == BRANCH_MARK:
             _, leaf = self.leaf_near(word, index, leaf)
-        return leaf is not None and position(leaf, path) is not None
+        return leaf is not None and leaf.find(path) % ENTRY_BYTES == LEAF_START
 
     def leaf_near(self, word: int, index: int, node: bytes | None) -> tuple[int, bytes | None]:
         """Return the place for a path above or below ``index``, and the leaf there or None.
@@ -139,12 +140,6 @@ def _lookup(
         return flat[index] if index < dense else deep.get(index)
 
     return at
-
-
-def position(leaf: bytes, path: bytes) -> int | None:
-    """Return where in a leaf the entry of ``path`` begins, or None."""
-    at = leaf.find(path)
-    return at if at % ENTRY_BYTES == LEAF_START else None
 
 
 def entries_of(leaf: bytes | None) -> list[bytes]:

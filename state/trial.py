@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from chain.errors import Misuse, Rejected
 
 from .context import BlockContext, Context
+from .deposits import pay_deposits
 from .module import Message, QueryContext, Steps
 from .overlay import Overlay
 
@@ -52,6 +53,7 @@ def run_trial(
     ctx.begin_message(0, min(units, UNITS_MAX))
     for _ in apply(ctx, message) or ():
         pass
+    pay_deposits(ctx)
     return ctx
 
 

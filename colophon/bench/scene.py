@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from chain.codec import encode, encode_amount
+from chain.codec import encode_amount
 from chain.fields import Blob
 from chain.ids import NCOLO, Kind
 from chain.transaction import KEYS_MAX, SALT_BYTES, Attachment, make_blob
@@ -22,6 +22,9 @@ from state.modules.royalty.shares import Policy
 BALANCE = encode_amount(10**15)
 NOW_MS = 1_700_000_000_000
 """Time of the genesis the cases run on."""
+
+REGISTRATION = bytes(ir.SHORT_BYTES_MAX)
+"""As long as one in an IP's own row can be; nobody decodes it in these cases."""
 
 
 @dataclass(slots=True)
@@ -79,22 +82,17 @@ class Scene:
         """Give a holder a balance and no keys of its own."""
         account.ACCOUNTS.put(self, holder, account.Account(1, BALANCE, 0, None))
 
-    def ip(self, owner: bytes, content: bytes | None = None) -> bytes:
-        """Make an IP with a registration as long as can be, and an offer of its transfer."""
+    def ip(
+        self, owner: bytes, content: bytes | None = None, registration: bytes = REGISTRATION
+    ) -> bytes:
+        """Make an IP whose row is as long as can be."""
         ip = self.name(Kind.IP)
-        self.put_ip(ip, owner, content or self.bytes32())
-        return ip
-
-    def put_ip(self, ip: bytes, owner: bytes, content: bytes, **changes: int) -> None:
-        """Write the rows of an IP."""
         ir.IPS.put(
             self, ip,
-            ir.Ip(1, owner, 2**40, changes.get("epoch", 1), asset.IpKind.MODEL, content, 2**40,
-                  9_999, NOW_MS, 0, False, 1, 1, 1, 1),
+            ir.Ip(1, owner, 2**40, 1, asset.IpKind.MODEL, content or self.bytes32(), 2**40,
+                  9_999, NOW_MS, 0, False, 1, 1, 1, 1, registration),
         )  # fmt: skip
-        if "plain" not in self.shared:
-            self.shared["plain"] = encode(ir.Registration(self.registration(64, 256)))
-        self.rows[ir.REGISTRATIONS.prefix + ip] = self.shared["plain"]
+        return ip
 
     def registration(
         self, creators: int, inputs: int, relations: int = 0, who: bytes | None = None
@@ -122,14 +120,8 @@ class Scene:
         )  # fmt: skip
 
     def known_ip(self) -> bytes:
-        """Return an IP that is there, with nothing but its small row."""
-        ip = self.name(Kind.IP)
-        ir.IPS.put(
-            self, ip,
-            ir.Ip(1, bytes(21), 2**40, 1, asset.IpKind.TEXT, bytes(32), 2**40, 9_999, NOW_MS, 0,
-                  False, 1, 1, 0, 0),
-        )  # fmt: skip
-        return ip
+        """Return an IP of nobody's: one that is only looked at."""
+        return self.ip(bytes(21))
 
     def terms(self, **changes: Any) -> bytes:
         """Register terms as long as terms can be; returns their id."""
@@ -145,14 +137,17 @@ class Scene:
         lr.ATTACHMENTS.put(self, ip + terms_id, row)
         lr.LICENSINGS.put(self, ip, lr.Licensing(1, False))
 
+    def put_lineage(self, ip: bytes, parents: list[bytes], ancestors: int, edges: int) -> None:
+        """Write the lineage of a derivative of these parents, with shares of nothing."""
+        links = rr.pack_links(rr.Link(parent, 0) for parent in parents)
+        rr.LINEAGES.put(self, ip, rr.Lineage(1, Policy.LAP, 0, ancestors, edges, 1, links))
+
     def lineage(self, depth: int) -> bytes:
         """Return an IP with so many ancestors, each with eight edges to those above it."""
         if "lineage" not in self.shared:
             chain = [self.known_ip() for _ in range(depth + 1)]
             for place, node in enumerate(chain):
-                links = [rr.Link(above, 0) for above in chain[max(0, place - 8) : place]]
-                rr.LINKS.put(self, node, rr.Links(links))
-                rr.LINEAGES.put(self, node, rr.Lineage(1, Policy.LAP, 0, place, 8 * place, 1))
+                self.put_lineage(node, chain[max(0, place - 8) : place], place, 8 * place)
             self.shared["lineage"] = chain
         ip: bytes = self.shared["lineage"][-1]
         return ip

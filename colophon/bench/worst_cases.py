@@ -88,8 +88,8 @@ def _register_bytes(scene: Scene, sender: bytes) -> Message:
 
 
 def _accept_credit(scene: Scene, sender: bytes) -> Message:
-    ip = scene.ip(sender)
-    registration = ir.Registration(scene.registration(64, 256, who=sender))
+    ip = scene.ip(sender, registration=b"")
+    registration = ir.Registration(encode(scene.registration(64, 256, who=sender)))
     ir.REGISTRATIONS.put(scene, ip, registration)
     return im.AcceptCredit(ip, 63)
 
@@ -199,8 +199,7 @@ def _claim_deep(scene: Scene, sender: bytes) -> Message:
     source = scene.lineage(ANCESTRY)
     ip = scene.shared["lineage"][0]
     child = scene.known_ip()
-    rr.LINKS.put(scene, child, rr.Links([rr.Link(source, 0)]))
-    rr.LINEAGES.put(scene, child, rr.Lineage(1, Policy.LAP, 0, ANCESTRY + 1, 8 * ANCESTRY, 0))
+    scene.put_lineage(child, [source], ANCESTRY + 1, 8 * ANCESTRY)
     return rm.Claim(ip, [NCOLO], [child], [sender], may_be_empty=True, max_units=13_000)
 
 
@@ -236,7 +235,7 @@ def _configure(scene: Scene, sender: bytes) -> Message:
 def _mint(scene: Scene, sender: bytes) -> Message:
     ip, terms = scene.ip(scene.account()), scene.terms()
     scene.attach(ip, terms)
-    rr.LINEAGES.put(scene, ip, rr.Lineage(1, Policy.LAP, 10**7, 1_000, 8_000, 9))
+    rr.LINEAGES.put(scene, ip, rr.Lineage(1, Policy.LAP, 10**7, 1_000, 8_000, 9, b"\x01" * 29 * 64))
     return lm.Mint(ip, terms, 2**40 % 1_000, scene.ip(sender), encode_amount(10**12), 10**8)
 
 

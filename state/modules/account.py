@@ -386,7 +386,7 @@ def all_balances(state: Scanner) -> Iterator[tuple[bytes, int]]:
 
 MODULE = Module(
     name="account",
-    version=2,
+    version=3,
     messages={SetKeys: apply_set_keys, RequireAcceptance: apply_require_acceptance},
     events=(KeysSet, AcceptanceRequired),
     tables=(ACCOUNTS, LANES, BALANCES, SUPPLIES, PREFERENCES),

@@ -31,7 +31,7 @@ def check_logs(state: Scanner) -> str | None:
 
 MODULE = Module(
     name="anchor",
-    version=2,
+    version=3,
     messages={
         m.RecordInteraction: rules.apply_record,
         m.OpenLog: rules.apply_open_log,

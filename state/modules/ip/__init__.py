@@ -33,7 +33,7 @@ def check_contents(state: Scanner) -> str | None:
 
 MODULE = Module(
     name="ip",
-    version=2,
+    version=3,
     messages={
         m.Precommit: precommits.apply_precommit,
         m.Register: rules.apply_register,

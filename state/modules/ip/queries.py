@@ -129,7 +129,7 @@ class EdgePage(Record):
 def _view(query: QueryContext, ip: bytes, row: Ip) -> IpView:
     content = rows.CONTENTS.get(query.state, row.content_hash)
     offer = rows.OFFERS.get(query.state, ip)
-    asset = rows.registration_of(query.state, ip)
+    asset = rows.registration_of(query.state, ip, row)
     metadata = _revision(query, ip, row.metadata_at) or asset
     rights = _revision(query, ip, row.rights_at) or asset
     return IpView(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from chain.codec import U8, U32, U64, Hash, Record
+from chain.codec import U8, U32, U64, Decoder, Hash, Record
 from chain.errors import Rejected
 from chain.fields import Amount, Blob
 from chain.ids import Holder, IpId, format_id
+from chain.transaction import TX_BYTES_MAX
 
 from ...context import Context
 from ...module import Reader, Table
@@ -14,7 +15,7 @@ from .messages import Register
 
 
 class Ip(Record):
-    """An IP asset: the small row that everybody reads. How the work is described lies apart.
+    """An IP asset: the small row that everybody reads.
 
     It is never removed, so its deposit need not be remembered.
     """
@@ -40,12 +41,14 @@ class Ip(Record):
     """Metadata is that of the revision before this number; 0: of the registration."""
     rights_at: U32
     """The same for the declared rights."""
+    registration: bytes
+    """The encoded message that registered it, if it is short; else empty: it lies apart."""
 
 
 class Registration(Record):
-    """How a work was described when it was registered; read by who asks for it only."""
+    """A long message that registered an IP; read by who asks for it only."""
 
-    asset: Register
+    message: bytes
 
 
 class Place(Record):
@@ -147,6 +150,10 @@ OFFERS = Table("ip", 9, Offer, key_bytes=21)
 CREDITS = Table("ip", 10, Credit, key_bytes=22)
 REGISTRATIONS = Table("ip", 11, Registration, key_bytes=21)
 
+SHORT_BYTES_MAX = 512
+"""Longest registration that lies in the IP's own row: one key less under the root for most."""
+_REGISTER = Decoder(Register, bytes_max=TX_BYTES_MAX, what="registration")
+
 
 def require_registered(state: Reader, ip: bytes) -> Ip:
     """Return the row of an IP, or refuse with ``ip/NotRegistered``."""
@@ -162,11 +169,14 @@ def require_exists(state: Reader, ip: bytes) -> None:
         raise Rejected("ip/NotRegistered", f"no IP {format_id(ip)}", ip=ip)
 
 
-def registration_of(state: Reader, ip: bytes) -> Register:
-    """Return what an existing IP was registered with."""
-    row = REGISTRATIONS.get(state, ip)
-    assert row is not None, "every IP has its registration"
-    return row.asset
+def registration_of(state: Reader, ip: bytes, row: Ip) -> Register:
+    """Return the message that registered an IP whose row is ``row``."""
+    raw = row.registration
+    if not raw:
+        apart = REGISTRATIONS.get(state, ip)
+        assert apart is not None, "every IP has its registration"
+        raw = apart.message
+    return _REGISTER.decode_own(raw)
 
 
 def revision_key(ip: bytes, number: int) -> bytes:

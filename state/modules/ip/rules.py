@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from chain.codec import Record, encode_amount
+from chain.codec import Record, encode, encode_amount
 from chain.errors import Rejected
 from chain.ids import Holder, Kind, format_id
 from chain.types import PERCENT
@@ -56,19 +56,20 @@ def apply_register(ctx: Context, message: m.Register) -> None:
         height, index = use_precommit(ctx, message, message.salt)
     ip = ctx.new_id(Kind.IP)
     content = _with_place(ctx, message.content_hash, rows.Place(height, index, ip, ctx.actor))
+    raw = encode(message)
+    is_short = len(raw) <= rows.SHORT_BYTES_MAX
     row = Ip(
         1, ctx.actor, 0, 0, message.kind, message.content_hash, height, index, block.time_ms, 0,
-        False, 0, len(message.relations), 0, 0,
+        False, 0, len(message.relations), 0, 0, raw if is_short else b"",
     )  # fmt: skip
-    fresh: list[tuple[Table[Any], bytes, Record]] = [
-        (IPS, ip, row),
-        (rows.REGISTRATIONS, ip, rows.Registration(message)),
-    ]
+    fresh: list[tuple[Table[Any], bytes, Record]] = [(IPS, ip, row)]
+    if not is_short:
+        fresh.append((rows.REGISTRATIONS, ip, rows.Registration(raw)))
     if len(content.places) == 1:
         fresh.append((rows.CONTENTS, message.content_hash, content))
     else:
         put_kept(ctx, rows.CONTENTS, message.content_hash, content)
-    put_new(ctx, fresh)
+    put_new(ctx, fresh, message)
     ctx.emit(m.Registered(ip, ctx.actor, message.kind, message.content_hash, True))
     for edge in message.relations:
         _add_edge(ctx, ip, edge.relation, edge.target)
@@ -132,8 +133,8 @@ def _registered_already(taken: rows.Place) -> Rejected:
 
 def apply_accept_credit(ctx: Context, message: m.AcceptCredit) -> None:
     """N-ip.3: only the creator named by id, once."""
-    require_exists(ctx.state, message.ip)
-    creators = rows.registration_of(ctx.state, message.ip).creators
+    row = require_registered(ctx.state, message.ip)
+    creators = rows.registration_of(ctx.state, message.ip, row).creators
     if message.index >= len(creators) or creators[message.index].id is None:
         raise Rejected("ip/NoSuchCreator", f"no creator {message.index} named by id")
     creator: Holder = creators[message.index].id or b""

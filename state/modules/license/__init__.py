@@ -26,7 +26,7 @@ def check_lots(state: Scanner) -> str | None:
 
 MODULE = Module(
     name="license",
-    version=2,
+    version=3,
     messages={
         m.RegisterTerms: terms.apply_register_terms,
         m.Attach: terms.apply_attach,

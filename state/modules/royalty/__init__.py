@@ -27,10 +27,10 @@ __all__ = [
 def check_policies(state: Scanner) -> str | None:
     """LAP and LRP never meet inside one lineage (N-royalty.2)."""
     for child, lineage in rows.LINEAGES.scan(state):
-        for edge in rows.links_of(state, child):
-            parent = rows.lineage_of(state, edge.parent)
+        for above, _ in rows.links_of(state, child):
+            parent = rows.lineage_of(state, above)
             if parent.derives and parent.policy != lineage.policy:
-                return f"{child.hex()} and its parent {edge.parent.hex()} differ in policy"
+                return f"{child.hex()} and its parent {above.hex()} differ in policy"
     return None
 
 
@@ -44,7 +44,7 @@ def check_vaults(state: Scanner) -> str | None:
 
 MODULE = Module(
     name="royalty",
-    version=2,
+    version=3,
     messages={m.Pay: rules.apply_pay, m.Accept: rules.apply_accept, m.Claim: rules.apply_claim},
     events=(m.Paid, m.Accepted, m.Settled, m.Claimed, m.UnitsMoved, m.Linked),
     tables=(
@@ -54,7 +54,6 @@ MODULE = Module(
         rows.NET_SHARES,
         rows.DENOMS,
         rows.DEBTS,
-        rows.LINKS,
     ),
     queries={
         "get": queries.get,

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import starmap
+from struct import Struct
+from typing import NamedTuple
 
 from chain.codec import U8, U32, U64, CounterBytes, Record, encode_amount
 from chain.errors import Rejected
-from chain.fields import Denom, Share
-from chain.ids import NCOLO, IpId
+from chain.fields import Denom
+from chain.ids import NCOLO
 from chain.types import U192_MAX
 
 from ...module import Reader, Scanner, Table, Writer
 from .shares import Policy
 
 
-class Link(Record):
-    """One edge to a parent, fixed for ever."""
+class Link(NamedTuple):
+    """One edge to a parent, fixed for ever; the share in 1e-8."""
 
-    parent: IpId
-    share: Share
-
-
-class Links(Record):
-    """An IP's edges to its parents, in the order they were named."""
-
-    links: list[Link]
+    parent: bytes
+    share: int
 
 
 class Lineage(Record):
-    """An IP's place among its relatives; its edges lie apart, as only walks read them."""
+    """An IP's place among its relatives."""
 
     version: U8
     policy: Policy
@@ -38,6 +35,8 @@ class Lineage(Record):
     edges: U32
     """Edges in the graph of its ancestors, its own included."""
     children: U32
+    links: bytes
+    """Its edges to its parents, as ``pack_links`` makes them: only walks unpack them."""
 
     @property
     def derives(self) -> bool:
@@ -89,9 +88,9 @@ SETTLEMENTS = Table("royalty", 3, Settlement, key_bytes=63)
 NET_SHARES = Table("royalty", 4, NetShare, key_bytes=42)
 DENOMS = Table("royalty", 5, Denoms, key_bytes=21)
 DEBTS = Table("royalty", 6, Debt, key_bytes=63)
-LINKS = Table("royalty", 7, Links, key_bytes=21)
 
-NO_LINEAGE = Lineage(1, Policy.NONE, 0, 0, 0, 0)
+_LINK = Struct(">21sQ")
+NO_LINEAGE = Lineage(1, Policy.NONE, 0, 0, 0, 0, b"")
 EMPTY_VAULT = Vault(b"", b"", b"", b"", b"")
 UNSETTLED = Settlement(b"")
 
@@ -107,9 +106,13 @@ def lineage_of(state: Reader, ip: bytes) -> Lineage:
 
 
 def links_of(state: Reader, ip: bytes) -> list[Link]:
-    """Return an IP's edges to its parents; none without a row."""
-    row = LINKS.get(state, ip)
-    return [] if row is None else row.links
+    """Return an IP's edges to its parents, in the order they were named."""
+    return [Link(*edge) for edge in _LINK.iter_unpack(lineage_of(state, ip).links)]
+
+
+def pack_links(links: Iterable[Link]) -> bytes:
+    """Return edges as a lineage keeps them: for each the parent's id and the share as u64."""
+    return b"".join(starmap(_LINK.pack, links))
 
 
 def vault_of(state: Reader, ip: bytes, denom: bytes) -> Vault:

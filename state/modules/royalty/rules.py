@@ -8,19 +8,18 @@ IPs, and what a division leaves over waits inside the number.
 from __future__ import annotations
 
 from collections.abc import Container, Generator
-from typing import Any
 
 import msgspec
 
 from chain import fees
-from chain.codec import Record, encode_amount
+from chain.codec import encode_amount
 from chain.errors import Rejected
 from chain.ids import NCOLO, Kind, format_id
 from chain.types import PERCENT, ROYALTY_UNITS
 
 from ...context import Context
-from ...deposits import put_all_kept, put_kept
-from ...module import Reader, Steps, Table
+from ...deposits import put_kept
+from ...module import Reader, Steps
 from ..account import balance_of, credit, debit, denom_name, move_balance
 from ..ip import is_expired, require_exists, require_owner, require_registered, store
 from . import messages as m
@@ -90,7 +89,7 @@ def ancestor_graph(
         node = waiting.pop()
         if node in graph or node in known:
             continue
-        edges = [(link.parent, link.share) for link in rows.links_of(ctx.state, node)]
+        edges = rows.links_of(ctx.state, node)
         units = NODE_UNITS + EDGE_UNITS * len(edges)
         ctx.spend(units)
         yield units
@@ -117,11 +116,9 @@ def link(
     stack = _stack(policy, links, parents)
     ancestors, edges = graph_size
     own = rows.lineage_of(ctx.state, child)
-    lineage = rows.Lineage(1, policy, stack, ancestors, edges, own.children)
-    kept: list[tuple[Table[Any], bytes, Record]] = [
-        (rows.LINEAGES, child, lineage),
-        (rows.LINKS, child, rows.Links(links)),
-    ]
+    packed = rows.pack_links(links)
+    lineage = rows.Lineage(1, policy, stack, ancestors, edges, own.children, packed)
+    put_kept(ctx, rows.LINEAGES, child, lineage)
     for denom in rows.accepted_denoms(ctx.state, child):
         vault = rows.vault_of(ctx.state, child, denom)
         if vault.received:
@@ -129,9 +126,8 @@ def link(
                 ctx.state, child, denom, msgspec.structs.replace(vault, base=vault.received)
             )
     for edge, parent in zip(links, parents, strict=True):
-        longer = msgspec.structs.replace(parent, children=parent.children + 1)
-        kept.append((rows.LINEAGES, edge.parent, longer))
-    put_all_kept(ctx, kept)
+        larger = msgspec.structs.replace(parent, children=parent.children + 1)
+        put_kept(ctx, rows.LINEAGES, edge.parent, larger)
     shares = [edge.share for edge in links]
     ctx.emit(m.Linked(child, policy, [edge.parent for edge in links], shares))
 

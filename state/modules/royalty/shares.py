@@ -6,7 +6,7 @@ nothing is paid twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
 from chain.types import PERCENT
@@ -16,7 +16,7 @@ WHOLE = 10**16
 PATHS_MAX = PERCENT + 1
 """Path counts saturate here: one more than any stack that passes could pay for."""
 
-Edges = list[tuple[bytes, int]]
+Edges = Sequence[tuple[bytes, int]]
 """(parent, rev_share in 1e-8) of one node's links."""
 
 

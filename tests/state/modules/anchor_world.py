@@ -21,6 +21,7 @@ from chain.record import (
     Facets,
 )
 from state.context import BlockContext, Context
+from state.deposits import pay_deposits
 from state.module import EventPlace, QueryContext
 from state.modules import account, anchor, ip, license, royalty
 from state.modules.anchor import messages as m
@@ -84,7 +85,6 @@ class World:
         )
         context = Context(block, sender, 0, self.sent, 0)
         context.begin_message(0, 0)
-        context.begin_message(0, 0)
         context.actor = actor or sender
         self.sent += 1
         decoded = REGISTRY.message.decode(encode(message))
@@ -92,6 +92,7 @@ class World:
         if check is not None:
             check(decoded, "")
         REGISTRY.apply[type(message)](context, decoded)
+        pay_deposits(context)
         assert overlay.touched <= message.writes() + 1, "more keys than declared"
         overlay.commit()
         for key, value in overlay.writes.items():

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from chain.codec import encode, encode_amount
+from chain.fields import Blob
 from chain.ids import Kind
-from state.context import record_bytes
+from state.context import blob_bytes, record_bytes
 from state.families import MODULES
 from state.modules.account import DEPOSITS, RequireAcceptance
 from state.modules.bank import Send
 from state.modules.ip import messages as m
 from state.modules.ip import rows
-from state.modules.ip.asset import Creator, IpKind, Scope
+from state.modules.ip.asset import Creator, IpKind, Rights, Scope, SoftBinding
 from state.modules.ip.precommits import commitment_of
 from state.modules.license import messages as lm
 from state.modules.license import rows as lr
@@ -50,6 +51,8 @@ def size_of_paid_rows(net: Lineages) -> int:
                     total += int.from_bytes(deposit, "big") // net.params.deposit_per_byte
                 elif not (table is lr.TERMS or table in (rows.PRECOMMITS, rows.QUEUED)):
                     total += record_bytes(table.prefix + key, row)
+                if isinstance(row, rows.Ip):
+                    total += blob_bytes(rows.registration_of(net.state, key, row))
     return total
 
 
@@ -60,7 +63,8 @@ def everything(net: Lineages) -> None:
     net.ok(0, m.Precommit(raw))
     creator = Creator(net.addresses[1], None, None, 0)
     ip = net.next_id(Kind.IP, 0)
-    net.ok(0, m.Register(IpKind.TEXT, content, salt=bytes(32), creators=[creator]))
+    title = Blob(bytes(32), 100)
+    net.ok(0, m.Register(IpKind.TEXT, content, title=title, salt=bytes(32), creators=[creator]))
     net.ok(1, m.AcceptCredit(ip, 0))
     net.ok(0, m.SetUpdater(ip, net.addresses[1], Scope.BOTH))
     net.ok(2, RequireAcceptance(True))
@@ -135,6 +139,64 @@ def test_who_cannot_pay_for_a_row_makes_none() -> None:
     as_poor_ip = m.Execute(ip, net.encoded(m.SetUpdater(ip, net.addresses[1], Scope.BOTH)))
 
     assert net.refused(0, as_poor_ip) == "bank/DepositUnpaid"
+
+
+def test_a_long_registration_lies_apart_and_costs_its_row_more() -> None:
+    """Its own row is then as short as any, because everybody reads that one."""
+    net = Lineages()
+    creator = Creator(net.addresses[1], None, None, 0)
+    rights = Rights(jurisdiction="j" * 16, constraint=Blob(bytes(32), 70))
+
+    def registration(number: int, length: int) -> m.Register:
+        bindings = [SoftBinding("a" * 40, bytes(100)), SoftBinding("b", bytes(length))]
+        return m.Register(IpKind.TEXT, number.to_bytes(32, "big"), creators=[creator],
+                          rights=rights, soft_bindings=bindings)  # fmt: skip
+
+    fits = 100 + rows.SHORT_BYTES_MAX - len(encode(registration(1, 100)))
+    at_limit, over = registration(1, fits), registration(2, fits + 1)
+    assert len(encode(at_limit)) == rows.SHORT_BYTES_MAX == len(encode(over)) - 1
+    for message in (at_limit, over):
+        before, ip = held(net), net.next_id(Kind.IP, 0)
+        net.ok(0, message)
+
+        row = rows.IPS.get(net.state, ip)
+        apart = rows.REGISTRATIONS.get(net.state, ip)
+        assert row is not None
+        assert (row.registration, apart) == (
+            (encode(message), None) if message is at_limit
+            else (b"", rows.Registration(encode(message)))
+        )  # fmt: skip
+        assert rows.registration_of(net.state, ip, row) == message
+        content = rows.CONTENTS.get(net.state, message.content_hash)
+        assert content is not None
+        size = record_bytes(rows.IPS.prefix + ip, row) + 70
+        size += record_bytes(rows.CONTENTS.prefix + message.content_hash, content)
+        if apart is not None:
+            size += record_bytes(rows.REGISTRATIONS.prefix + ip, apart)
+        assert held(net) - before == size * net.params.deposit_per_byte
+        net.ok(1, m.AcceptCredit(ip, 0))
+
+
+def test_what_a_message_brings_its_actor_pays_the_deposits_it_causes() -> None:
+    """They are taken together at its end; those of a nested message at that one's end."""
+    net = Lineages()
+    ip, terms = net.ip(), net.terms()
+    act = m.SetUpdater(ip, net.addresses[1], Scope.BOTH)
+    size = 4 + 42 + len(encode(rows.Updater(Scope.BOTH, 0, 0, ip, b"")))
+    exact = size * net.params.deposit_per_byte
+    net.ok(0, Send(ip, b"", encode_amount(exact - 1)))
+    assert net.refused(0, m.Execute(ip, net.encoded(act))) == "bank/DepositUnpaid"
+    more = Send(net.addresses[1], b"", encode_amount(1))
+    net.ok(0, Send(ip, b"", encode_amount(1)))
+    assert net.refused(0, m.Execute(ip, net.encoded(act, more))) == "bank/InsufficientFunds"
+    assert net.refused(0, m.Execute(ip, net.encoded(more, act))) == "bank/DepositUnpaid"
+
+    net.ok(0, m.Execute(ip, net.encoded(act)))
+
+    assert net.balance(ip) == 0
+    net.ok(0, m.Execute(ip, net.encoded(m.SetUpdater(ip, net.addresses[1], None), more)))
+    assert net.balance(ip) == exact - 1
+    net.offer(ip, terms)
 
 
 def test_messages_of_an_ip_write_no_more_than_they_pay_for() -> None:

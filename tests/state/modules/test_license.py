@@ -12,6 +12,7 @@ from chain.errors import Rejected
 from chain.fields import Blob
 from chain.ids import Kind
 from chain.types import PERCENT
+from state.module import Writer
 from state.modules.bank import Send
 from state.modules.ip import messages as im
 from state.modules.ip.asset import Use
@@ -20,7 +21,7 @@ from state.modules.license import messages as lm
 from state.modules.license import queries, rows
 from state.modules.license.messages import Ownership, Terms
 from state.modules.license.terms import FLAVOURS, check_terms
-from state.modules.royalty.rows import LINEAGES, LINKS, Lineage, Link, Links
+from state.modules.royalty.rows import LINEAGES, Lineage, Link, pack_links
 from state.modules.royalty.shares import Policy
 from tests.state.modules.lineages import REMIX, Lineages
 
@@ -261,7 +262,7 @@ def test_l22_an_ip_with_1024_ancestors_mints_no_licence_to_derive() -> None:
     net = Lineages()
     ip, terms = net.ip(), net.terms()
     net.offer(ip, terms)
-    LINEAGES.put(net_writer(net), ip, Lineage(1, Policy.LAP, 0, 1_024, 1_024, 0))
+    LINEAGES.put(net_writer(net), ip, Lineage(1, Policy.LAP, 0, 1_024, 1_024, 0, b""))
 
     refused = net.refused(1, lm.Mint(ip, terms, 1, net.addresses[1]))
 
@@ -532,9 +533,7 @@ def test_l21_more_than_1024_ancestors_or_8192_edges_are_refused() -> None:
     for number in range(1, 1_026):
         ip = bytes((Kind.IP,)) + number.to_bytes(20, "big")
         IPS.put(writer, ip, template)  # type: ignore[arg-type]  # it is there
-        link = [free_link(chain[-1])]
-        LINEAGES.put(writer, ip, Lineage(1, Policy.LAP, 0, number, number, 0))
-        LINKS.put(writer, ip, Links(link))
+        put_free_links(writer, ip, [chain[-1]], number, number)
         key = rows.ATTACHMENTS.prefix + ip + terms
         net.state.rows[key] = net.state.rows[rows.ATTACHMENTS.prefix + chain[0] + terms]
         chain.append(ip)
@@ -548,11 +547,8 @@ def test_l21_more_than_1024_ancestors_or_8192_edges_are_refused() -> None:
     wide = bytes((Kind.IP,)) + b"\xff" * 20
     IPS.put(writer, wide, template)  # type: ignore[arg-type]  # it is there
     for ip in chain[100:300]:
-        links = [free_link(parent) for parent in chain[:64]]
-        LINKS.put(writer, ip, Links(links))
-    links = [free_link(parent) for parent in chain[100:300]]
-    LINEAGES.put(writer, wide, Lineage(1, Policy.LAP, 0, 264, 9_000, 0))
-    LINKS.put(writer, wide, Links(links))
+        put_free_links(writer, ip, chain[:64], 64, 64)
+    put_free_links(writer, wide, chain[100:300], 264, 9_000)
     net.state.rows[rows.ATTACHMENTS.prefix + wide + terms] = net.state.rows[
         rows.ATTACHMENTS.prefix + chain[0] + terms
     ]
@@ -560,9 +556,12 @@ def test_l21_more_than_1024_ancestors_or_8192_edges_are_refused() -> None:
     assert edges == "license/TooManyEdges"
 
 
-def free_link(parent: bytes) -> Any:
-    """Return an edge without share."""
-    return Link(parent, 0)
+def put_free_links(
+    writer: Writer, ip: bytes, parents: list[bytes], ancestors: int, edges: int
+) -> None:
+    """Write a lineage whose parents have no share, beside all rules."""
+    links = pack_links(Link(parent, 0) for parent in parents)
+    LINEAGES.put(writer, ip, Lineage(1, Policy.LAP, 0, ancestors, edges, 0, links))
 
 
 def test_running_over_max_units_undoes_everything_and_charges_what_was_declared() -> None:
