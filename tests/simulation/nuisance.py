@@ -142,7 +142,8 @@ def _play(
         culprit = cluster.nodes[nuisance[0]]
         culprit.mischief = nuisance[1]
         cluster.make_faulty(culprit)
-    for node in cluster.nodes:
+    for node, error_ms in zip(cluster.nodes, shape.clock_errors_ms, strict=True):
+        node.clock_error_ms = error_ms
         cluster.start(node)
     cluster.keep_busy()
     if dead is not None:

@@ -36,6 +36,8 @@ class Profile:
     """Honest members stand on rival blocks; see ``divided``."""
     nuisance: str = ""
     """One member does what cannot be proved and costs time; see ``nuisance``."""
+    askew: bool = False
+    """Clocks of all members differ by up to six tenths of PRECISION."""
     sweep: bool = False
     """A constant hop of 0.5 to 10 Δ without jitter instead of anything else."""
 
@@ -54,6 +56,7 @@ PROFILES = {
     "moody": Profile(nuisance="moody"),
     "keeper": Profile(nuisance="keeper"),
     "ahead": Profile(nuisance="ahead"),
+    "askew": Profile(nuisance="ahead", askew=True),
     "forger": Profile(nuisance="forger"),
     "storm": Profile(weather=True, crashes=True),
     "war": Profile(weather=True, faulty=True, clocks=True),
@@ -71,6 +74,8 @@ class Shape:
     """Members with less than a third of the power that need not keep the rules."""
     link: Link
     delays: Delays
+    clock_errors_ms: Sequence[int]
+    """By how much each member's wall clock is ahead while a nuisance is judged."""
 
     @property
     def size(self) -> int:
@@ -96,7 +101,11 @@ def draw_shape(profile: Profile, chance: Random) -> Shape:
         guard=chance.choice([0, 0, 3]),
         execute=chance.choice([0, 0, 5, 60]),
     )
-    return Shape(powers=powers, params=params, faulty=faulty, link=link, delays=delays)
+    error_ms = params.precision_ms * 3 // 10 if profile.askew else 0
+    return Shape(
+        powers=powers, params=params, faulty=faulty, link=link, delays=delays,
+        clock_errors_ms=[chance.randint(-error_ms, error_ms) for _ in powers],
+    )  # fmt: skip
 
 
 def light_members(shape: Shape) -> list[int]:
