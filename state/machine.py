@@ -333,8 +333,9 @@ class StateMachine:
         """Make a block whose batch is written the head; drop what can no longer be final.
 
         The blocks of one batch are adopted one by one, ascending.
-        All of that happens before the first yield; what follows is the rest of the tree's merge,
-        during which the tree already reads as merged. Run it to its end before the next.
+        All of that happens before the first yield; what follows is the rest of the tree's merge
+        and the filling of caches, during which both already read as after it. Run it to its end
+        before the next.
         """
         candidate = self._candidates.pop(block_id)
         executed, diff, tip = candidate.executed, candidate.diff, candidate.tip
@@ -350,6 +351,7 @@ class StateMachine:
         self._drop_stale(candidate.overlay.writes)
         if merging is not None:
             yield from merging
+        yield from self._state.settle()
         return executed
 
     def _drop_stale(self, finalised: Writes) -> None:

@@ -47,7 +47,7 @@ _BEHIND_ALL = b"\xff" * 64
 _MIB = 1 << 20
 _OPTIONS = {
     "max_file_size": 16 * _MIB,
-    "lru_cache_size": 64 * _MIB,
+    "lru_cache_size": 32 * _MIB,
     "bloom_filter_bits": 10,
     "paranoid_checks": True,
     "block_size": 1024,

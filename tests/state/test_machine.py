@@ -24,7 +24,7 @@ from chain.vote import vote_message
 from colophon.maintenance import check, export
 from colophon.testnet.make import local_params, new_genesis
 from colophon.wallet import Draft, Wallet
-from state import layout
+from state import finalised, layout
 from state import machine as machine_module
 from state.families import REGISTRY
 from state.machine import StateMachine
@@ -33,10 +33,11 @@ from state.modules import bank
 from state.modules.account import ACCOUNTS
 from state.modules.bank import Send
 from state.modules.ip.asset import IpKind
-from state.modules.ip.messages import Register
+from state.modules.ip.messages import Precommit, Register
+from state.modules.ip.precommits import commitment_of
 from state.queries import ChainReader
 from state.registry import Registry, Transaction
-from state.row_cache import RowCache
+from state.row_cache import ROW_BYTES, RowCache
 from tests.state.memory_store import MemoryStore
 from tests.state.root_checker import state_root
 
@@ -385,26 +386,41 @@ def test_a_genesis_names_only_families_that_take_state() -> None:
             StateMachine(MemoryStore(), bad, REGISTRY)
 
 
-def test_what_is_read_from_memory_is_what_the_store_holds() -> None:
+@pytest.mark.parametrize("is_small", [True, False])
+def test_what_is_read_from_memory_is_what_the_store_holds(
+    is_small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finalised, "SLICE_ROWS", 3)
     world = World()
     machine = world.machine
-    machine._state._accounts = RowCache(2)  # so small that it forgets all the time
+    if is_small:  # so small that they forget all the time
+        machine._state._accounts = RowCache(2 * ROW_BYTES)
+        machine._state._others = RowCache(3 * ROW_BYTES)
+    sender, salt = address_of(KEY.public_key), bytes(32)
+    seen: set[bytes] = set()
     for round_ in range(12):
         lost = world.transfer(to=100)
         loser = world.block(lost, later_ms=7)
         world.execute(loser, lost)
         world.seq -= 1
-        making = Register(IpKind.TEXT, bytes([round_ + 1]) * 32)
-        paying = [world.transfer(to=round_), world.send(making)]
+        content, later = (bytes([number]) * 32 for number in (round_ + 1, round_ + 2))
+        making = Register(IpKind.TEXT, content, salt=salt if round_ else None)
+        promise = commitment_of(machine.genesis_hash, sender, IpKind.TEXT, later, salt)
+        paying = [world.transfer(to=round_), world.send(making), world.send(Precommit(promise))]
         won = world.block(*paying)
         world.execute(won, *paying)
         above = world.block(above=won.id)
         world.execute(above)
 
-        world.commit(won)
+        machine.write(finish(machine.commit_batch(won.id, world.proof(won))))
 
-        for key, value in machine.state_pairs():
-            assert machine._state.get(key) == value
-            absent = key[:-1] + bytes([key[-1] ^ 255])
-            assert machine._state.get(absent) == world.store.get(b"s" + absent)
+        for _ in machine.adopt(won.id):
+            pairs = dict(machine.state_pairs())
+            for key in seen - pairs.keys():
+                assert machine._state.get(key) is None
+            for key, value in pairs.items():
+                assert machine._state.get(key) == value
+                absent = key[:-1] + bytes([key[-1] ^ 255])
+                assert machine._state.get(absent) == world.store.get(b"s" + absent)
+            seen |= pairs.keys()
         world.commit(above)
