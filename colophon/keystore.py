@@ -7,7 +7,6 @@ are the seed itself by BIP-39, so a paper copy is a full backup.
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ from mnemonic import Mnemonic
 from chain.crypto import SigningKey
 from chain.errors import Rejected
 from chain.ids import address_of, format_id
+
+from .disk import Disk
 
 VERSION = 1
 SCRYPT_N = 2**15
@@ -43,8 +44,9 @@ class KeyInfo:
 class Keystore:
     """The keys in one directory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, disk: Disk | None = None) -> None:
         self._directory = directory
+        self._disk = disk or Disk()
 
     def list(self) -> list[KeyInfo]:
         """Return the keys, by name."""
@@ -56,7 +58,7 @@ class Keystore:
         return self._info(name, self._load(name))
 
     def add(self, name: str, key: SigningKey, passphrase: str) -> KeyInfo:
-        """Store a key under a new name; nothing is ever overwritten."""
+        """Store a key under a new name, durably; nothing is ever overwritten."""
         if not NAME.fullmatch(name):
             raise Rejected(
                 "key/BadName", f"{name!r} is no key name: a-z, 0-9, - and _, up to 32 characters"
@@ -72,14 +74,11 @@ class Keystore:
             "cipher": {"name": "chacha20-poly1305", "nonce": nonce.hex(),
                        "ciphertext": cipher.encrypt(nonce, key.seed, key.public_key).hex()},
         }  # fmt: skip
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._disk.make_directory(self._directory, 0o700)
         try:
-            descriptor = os.open(self._path(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            self._disk.put_new(self._path(name), json.dumps(form, indent=2).encode() + b"\n")
         except FileExistsError:
             raise Rejected("key/Exists", f"there is a key named {name} already") from None
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            json.dump(form, file, indent=2)
-            file.write("\n")
         return self._info(name, form)
 
     def unlock(self, name: str, passphrase: str) -> SigningKey:

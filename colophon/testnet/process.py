@@ -24,6 +24,7 @@ from typing import TextIO, TypeVar
 from chain.errors import Rejected
 from colophon.admin import listener_pid
 from colophon.home import Home, is_held
+from state.disk_fault import refusals
 
 T = TypeVar("T")
 
@@ -116,7 +117,9 @@ class NodeProcess:
         """
         command = [sys.executable, "-m", "colophon", "--home", str(self.home.root)]
         command += ["node", "start", *(["--attached"] if attached else []), *options]
-        with self.log.open("ab") as log:
+        with refusals(self.log, "testnet/NotWritable"):
+            log = self.log.open("ab")
+        with log:
             self._child = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE if attached else subprocess.DEVNULL,
