@@ -112,7 +112,8 @@ def main(arguments: list[str] | None = None) -> None:
     except ColophonError as error:
         _fail(json_output, 1, *_explain(error), None)
     except OSError as error:
-        _fail(json_output, 1, *_explain(_of_a_file(error)), None)
+        said = json_output and error.filename is not None  # else it is the output that is full
+        _fail(said, 1, *_explain(_of_a_file(error)), None)
     if isinstance(status, int) and status:
         sys.exit(status)  # click returns the status of help that was shown for lack of a command
 

@@ -10,6 +10,8 @@ import errno
 import itertools
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -176,3 +178,25 @@ def test_wherever_the_disk_refuses_it_is_said_and_the_same_again_succeeds(
         assert again.exit_code == 0, again
 
     assert after > 0, "the command never needs this call"
+
+
+@pytest.mark.parametrize("json_option", [[], ["--json"]])
+def test_an_output_that_is_full_is_said_on_the_error_stream(
+    json_option: list[str], tmp_path: Path
+) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "colophon",
+        *json_option,
+        "--home",
+        str(tmp_path),
+        "key",
+        "list",
+    ]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("[home/DiskFull]")
