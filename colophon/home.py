@@ -250,15 +250,21 @@ def say_running(home: Home, **form: object) -> None:
         home.running.write_text(json.dumps(form), encoding="utf-8")
 
 
+def announced(home: Home) -> dict[str, Any] | None:
+    """Return what running.json says; its process may be long dead, or just writing it."""
+    try:
+        form = json.loads(home.running.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    match form:
+        case {"pid": int(), "rpc": str()}:
+            return dict(form)
+    return None
+
+
 def running_at(home: Home) -> dict[str, Any] | None:
     """Return what the running node said of itself, or None if none runs."""
-    if not is_held(home):
-        return None  # what running.json says is of a dead process
-    try:
-        form: dict[str, Any] = json.loads(home.running.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None  # it is just starting or stopping
-    return form
+    return announced(home) if is_held(home) else None
 
 
 def reset_home(home: Home) -> None:
