@@ -130,9 +130,10 @@ def _of_a_file(error: OSError) -> ColophonError:
     """Return what to say where the system refused a file; what is of no file is a bug of ours."""
     from state.disk_fault import BLAMED, refusal_of
 
-    if error.filename is None and error.errno not in BLAMED:
+    is_named = isinstance(error.filename, str | bytes)
+    if not is_named and error.errno not in BLAMED:
         raise error
-    path = Path(os.fsdecode(error.filename)) if error.filename else Path("what is written")
+    path = Path(os.fsdecode(error.filename) if is_named else "what is written")
     return refusal_of(path, "file/Refused", error)
 
 
