@@ -1,4 +1,4 @@
-"""The disk below journal and guard: the few operations that promises rest on (protocol.md J3–J8).
+"""The disk below journal, guard and keys: the few operations that promises rest on (J3–J8).
 
 Nothing here is retried: after a refusal the page cache may have dropped what it was given. A test
 gives its own ``Disk``, which records what was written and what was synced, and when.
@@ -7,10 +7,18 @@ gives its own ``Disk``, which records what was written and what was synced, and 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from chain.errors import DiskFault
 from state.disk_fault import refusals
+
+PRIVATE = 0o600
+"""Mode of files that nobody but their owner reads."""
+PUBLIC = 0o644
+"""Mode of files that hold nothing secret."""
 
 
 class File(NamedTuple):
@@ -23,13 +31,13 @@ class File(NamedTuple):
 class Disk:
     """Files of this machine. Every method raises ``DiskFault`` if the disk says no."""
 
-    def make_directory(self, path: Path) -> None:
+    def make_directory(self, path: Path, mode: int = 0o777) -> None:
         """Make a directory and those above it, durably; one that is there stays as it is."""
         if path.is_dir():
             return
         self.make_directory(path.parent)
         with refusals(path):
-            path.mkdir(exist_ok=True)
+            path.mkdir(mode, exist_ok=True)
         self.sync_directory(path.parent)
 
     def files(self, directory: Path, suffix: str) -> list[Path]:
@@ -42,10 +50,10 @@ class Disk:
         with refusals(path):
             return path.read_bytes() if path.exists() else b""
 
-    def open(self, path: Path) -> File:
+    def open(self, path: Path, mode: int = PRIVATE) -> File:
         """Open a file to be written, and make it if it is not there; its name is not durable."""
         with refusals(path):
-            return File(path, os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            return File(path, os.open(path, os.O_RDWR | os.O_CREAT, mode))
 
     def cut(self, file: File, size: int) -> None:
         """Drop what a file has above ``size`` bytes."""
@@ -73,6 +81,52 @@ class Disk:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Give a file another name, which nothing else has afterwards; not durable."""
+        with refusals(new):
+            os.replace(old, new)
+
+    def link(self, old: Path, new: Path) -> None:
+        """Give a file a second name; ``FileExistsError`` if something has it. Not durable."""
+        with refusals(new):
+            os.link(old, new)
+
+    def put(self, path: Path, data: bytes, mode: int = PRIVATE) -> None:
+        """Make ``data`` all that a file holds, durably: a crash leaves the old or the new."""
+        with self._aside(path, data, mode) as fresh:
+            self.rename(fresh, path)
+            self.sync_directory(path.parent)
+
+    def put_new(self, path: Path, data: bytes) -> None:
+        """Make a file that holds ``data``, durably: a crash leaves nothing or the whole.
+
+        ``FileExistsError`` if there is one; it stays as it is.
+        """
+        with self._aside(path, data, PRIVATE) as fresh:
+            self.link(fresh, path)
+            try:
+                self.sync_directory(path.parent)
+            except DiskFault:
+                self.remove(path)  # whoever tries again shall not find what nobody was told of
+                raise
+
+    @contextmanager
+    def _aside(self, path: Path, data: bytes, mode: int) -> Iterator[Path]:
+        """Yield the name of a durable file beside ``path``; it is gone afterwards."""
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            file = self.open(fresh, mode)
+            try:
+                self.cut(file, 0)
+                self.write(file, data, 0)
+                self.sync(file)
+            finally:
+                self.close(file)
+            yield fresh
+        finally:
+            with suppress(FileNotFoundError, DiskFault):
+                self.remove(fresh)
 
     def remove(self, path: Path) -> None:
         """Remove a file; a crash may bring it back."""

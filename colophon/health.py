@@ -76,9 +76,14 @@ class Health:
         is_silent = self._is_silent(self._router.absent)
         if not is_silent or may_travel(self._application.machine):
             return ""
-        reason = f"no block for {self._silent_ms // 1000} s"
+        reason = f"no block for {_duration(self._silent_ms)}"
         refused = [
             f"a proposal of validator {member} was refused: {why}"
             for member, why in sorted(self._host.reports.refused.items())
         ]
         return "; ".join([reason, *refused])
+
+
+def _duration(time_ms: int) -> str:
+    """Return a time as people say it: the heartbeat of a network may be far below a second."""
+    return f"{time_ms} ms" if time_ms < 1_000 else f"{time_ms // 1_000} s"

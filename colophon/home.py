@@ -32,9 +32,9 @@ from chain.crypto import SEED_BYTES, SigningKey
 from chain.errors import DiskFault, Rejected
 from chain.genesis import Genesis, check_genesis
 from chain.json_form import record_from_json, record_to_json
-from state.disk_fault import BLAMED, disk_fault, refusals
+from state.disk_fault import refusals
 
-from .disk import Disk
+from .disk import PUBLIC, Disk
 from .journal_file import begin_journal
 
 LOCK_ATTEMPTS = 10
@@ -98,7 +98,7 @@ class Home:
         """Hold the home; ``home/InUse`` if another process does."""
         self.make_root()
         path = self.root / "LOCK"
-        with refusals(path):
+        with refusals(path, "home/NotWritable"):
             file = open(path, "a+", encoding="ascii")  # noqa: SIM115 - closed below
         with file:
             if not _take(file.fileno()):
@@ -110,13 +110,8 @@ class Home:
 
     def make_root(self) -> None:
         """Make the directory, unless it is there; raises ``home/NotWritable`` or ``DiskFault``."""
-        try:
+        with refusals(self.root, "home/NotWritable"):
             self.root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            words = os.strerror(error.errno or 0)
-            if error.errno in BLAMED:
-                raise disk_fault(self.root, error.errno, words) from error
-            raise Rejected("home/NotWritable", f"cannot use {self.root}: {words}") from None
         if not os.access(self.root, os.W_OK | os.X_OK):
             raise Rejected("home/NotWritable", f"{self.root} is not writable")
 
@@ -132,10 +127,14 @@ def _take(descriptor: int) -> bool:
     return False
 
 
+def genesis_text(genesis: Genesis) -> bytes:
+    """Return a genesis document as readable JSON."""
+    return json.dumps(record_to_json(genesis), indent=2).encode() + b"\n"
+
+
 def write_genesis(path: Path, genesis: Genesis) -> None:
-    """Write a genesis document as readable JSON."""
-    with refusals(path):
-        path.write_text(json.dumps(record_to_json(genesis), indent=2) + "\n", encoding="utf-8")
+    """Write a genesis document, durably, in place of what is there."""
+    Disk().put(path, genesis_text(genesis), PUBLIC)
 
 
 def read_genesis(path: Path) -> Genesis:
@@ -158,24 +157,17 @@ def read_genesis(path: Path) -> Genesis:
     return genesis
 
 
-def write_key(path: Path, key: SigningKey) -> None:
-    """Write a consensus key, readable by its owner only; never over an existing one.
-
-    Where the disk refuses, nothing is left that the next attempt would take for a key.
-    """
+def write_key(path: Path, key: SigningKey, disk: Disk | None = None) -> None:
+    """Write a consensus key, durably, readable by its owner only; never over an existing one."""
     form = {"public_key": "0x" + key.public_key.hex(), "seed": "0x" + key.seed.hex()}
     try:
-        with refusals(path):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        (disk or Disk()).put_new(path, json.dumps(form, indent=2).encode() + b"\n")
     except FileExistsError:
-        raise Rejected("home/KeyExists", f"{path} exists; a key is never overwritten") from None
-    try:
-        with refusals(path), os.fdopen(descriptor, "w", encoding="ascii") as file:
-            json.dump(form, file, indent=2)
-            file.write("\n")
-    except DiskFault:
-        Disk().remove(path)
-        raise
+        raise _key_exists(path) from None
+
+
+def _key_exists(path: Path) -> Rejected:
+    return Rejected("home/KeyExists", f"{path} exists; a key is never overwritten")
 
 
 def make_validator(home: Home, key: SigningKey) -> None:
@@ -183,21 +175,39 @@ def make_validator(home: Home, key: SigningKey) -> None:
 
     ``key`` must have been made just now: about one that may have signed elsewhere the journal
     would lie. Nothing else may begin a journal.
+
+    The journal comes first: a power cut leaves one that can be moved away, and never a key
+    without one, which could never vote. Where the disk refuses, neither is left.
     """
-    if not home.validator_key.exists() and any(home.journal.glob("*")):
+    if home.validator_key.exists():
+        raise _key_exists(home.validator_key)
+    if any(home.journal.glob("*")):
         raise Rejected(
             "home/JournalExists",
             f"{home.journal} holds what another key signed; move it away, then make the key",
         )
     disk = Disk()
-    write_key(home.validator_key, key)
     try:
         begin_journal(home.journal, disk)
+        write_key(home.validator_key, key, disk)
     except DiskFault:
-        # A key without a journal could never vote (C15); nobody has used this one.
-        for path in (*disk.files(home.journal, ""), home.validator_key):
+        for path in disk.files(home.journal, ""):
             disk.remove(path)
         raise
+
+
+def keep_validator(home: Home) -> SigningKey:
+    """Return the home's consensus key, made if it has none: what was cut short can go on."""
+    if not home.validator_key.exists():
+        make_validator(home, new_key())
+    return read_key(home.validator_key)
+
+
+def keep_key(path: Path) -> SigningKey:
+    """Return the key in a file, made if there is none."""
+    if not path.exists():
+        write_key(path, new_key())
+    return read_key(path)
 
 
 def read_key(path: Path) -> SigningKey:
@@ -240,15 +250,21 @@ def say_running(home: Home, **form: object) -> None:
         home.running.write_text(json.dumps(form), encoding="utf-8")
 
 
+def announced(home: Home) -> dict[str, Any] | None:
+    """Return what running.json says; its process may be long dead, or just writing it."""
+    try:
+        form = json.loads(home.running.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    match form:
+        case {"pid": int(), "rpc": str()}:
+            return dict(form)
+    return None
+
+
 def running_at(home: Home) -> dict[str, Any] | None:
     """Return what the running node said of itself, or None if none runs."""
-    if not is_held(home):
-        return None  # what running.json says is of a dead process
-    try:
-        form: dict[str, Any] = json.loads(home.running.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None  # it is just starting or stopping
-    return form
+    return announced(home) if is_held(home) else None
 
 
 def reset_home(home: Home) -> None:

@@ -6,14 +6,12 @@ are the seed itself by BIP-39, so a paper copy is a full backup.
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
@@ -22,6 +20,8 @@ from mnemonic import Mnemonic
 from chain.crypto import SigningKey
 from chain.errors import Rejected
 from chain.ids import address_of, format_id
+
+from .disk import Disk
 
 VERSION = 1
 SCRYPT_N = 2**15
@@ -40,11 +40,40 @@ class KeyInfo:
     public_key: str
 
 
+class _Versioned(msgspec.Struct, frozen=True):
+    version: int
+
+
+class _Kdf(msgspec.Struct, frozen=True):
+    salt: str
+    name: str = "scrypt"
+    n: int = SCRYPT_N
+    r: int = SCRYPT_R
+    p: int = SCRYPT_P
+
+
+class _Cipher(msgspec.Struct, frozen=True):
+    nonce: str
+    ciphertext: str
+    name: str = "chacha20-poly1305"
+
+
+class _File(msgspec.Struct, frozen=True):
+    """A key file."""
+
+    version: int
+    address: str
+    public_key: str
+    kdf: _Kdf
+    cipher: _Cipher
+
+
 class Keystore:
     """The keys in one directory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, disk: Disk | None = None) -> None:
         self._directory = directory
+        self._disk = disk or Disk()
 
     def list(self) -> list[KeyInfo]:
         """Return the keys, by name."""
@@ -56,67 +85,83 @@ class Keystore:
         return self._info(name, self._load(name))
 
     def add(self, name: str, key: SigningKey, passphrase: str) -> KeyInfo:
-        """Store a key under a new name; nothing is ever overwritten."""
+        """Store a key under a new name, durably; nothing is ever overwritten."""
         if not NAME.fullmatch(name):
             raise Rejected(
                 "key/BadName", f"{name!r} is no key name: a-z, 0-9, - and _, up to 32 characters"
             )
         salt, nonce = secrets.token_bytes(16), secrets.token_bytes(12)
         cipher = ChaCha20Poly1305(_derive(passphrase, salt))
-        form = {
-            "version": VERSION,
-            "address": format_id(address_of(key.public_key)),
-            "public_key": "0x" + key.public_key.hex(),
-            "kdf": {"name": "scrypt", "n": SCRYPT_N, "r": SCRYPT_R, "p": SCRYPT_P,
-                    "salt": salt.hex()},
-            "cipher": {"name": "chacha20-poly1305", "nonce": nonce.hex(),
-                       "ciphertext": cipher.encrypt(nonce, key.seed, key.public_key).hex()},
-        }  # fmt: skip
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        form = _File(
+            VERSION,
+            format_id(address_of(key.public_key)),
+            "0x" + key.public_key.hex(),
+            _Kdf(salt.hex()),
+            _Cipher(nonce.hex(), cipher.encrypt(nonce, key.seed, key.public_key).hex()),
+        )
+        text = msgspec.json.format(msgspec.json.encode(form))
+        self._disk.make_directory(self._directory, 0o700)
         try:
-            descriptor = os.open(self._path(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            self._disk.put_new(self._path(name), text + b"\n")
         except FileExistsError:
             raise Rejected("key/Exists", f"there is a key named {name} already") from None
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            json.dump(form, file, indent=2)
-            file.write("\n")
         return self._info(name, form)
 
     def unlock(self, name: str, passphrase: str) -> SigningKey:
         """Return the signing key; ``key/WrongPassphrase`` if the passphrase does not fit."""
         form = self._load(name)
-        public_key = bytes.fromhex(form["public_key"].removeprefix("0x"))
-        cipher = form["cipher"]
         try:
-            seed = ChaCha20Poly1305(
-                _derive(passphrase, bytes.fromhex(form["kdf"]["salt"]))
-            ).decrypt(
-                bytes.fromhex(cipher["nonce"]), bytes.fromhex(cipher["ciphertext"]), public_key
+            salt, nonce, ciphertext = (
+                bytes.fromhex(text)
+                for text in (form.kdf.salt, form.cipher.nonce, form.cipher.ciphertext)
             )
+            cipher = ChaCha20Poly1305(_derive(passphrase, salt))
+            key = SigningKey(cipher.decrypt(nonce, ciphertext, _public_key(form)))
         except InvalidTag:
-            raise Rejected("key/WrongPassphrase", f"wrong passphrase for key {name}") from None
-        return SigningKey(seed)
+            raise Rejected(
+                "key/WrongPassphrase",
+                f"wrong passphrase for key {name}; if it is the right one, the file is damaged, "
+                "and the 24 words bring the key back under another name",
+            ) from None
+        except ValueError:
+            raise self._damaged(name) from None
+        return key
 
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}.json"
 
-    def _load(self, name: str) -> dict[str, Any]:
+    def _load(self, name: str) -> _File:
         if not NAME.fullmatch(name):
             raise Rejected("key/BadName", f"{name!r} is no key name")
         try:
-            form: dict[str, Any] = json.loads(self._path(name).read_text(encoding="ascii"))
+            raw = self._path(name).read_bytes()
+            version = msgspec.json.decode(raw, type=_Versioned).version
+            if version != VERSION:
+                raise Rejected("key/Version", f"key {name} has version {version}")
+            form = msgspec.json.decode(raw, type=_File)
+            if form.address != format_id(address_of(_public_key(form))):
+                raise self._damaged(name)
         except FileNotFoundError:
             raise Rejected(
                 "key/NotFound", f"no key {name} in {self._directory}; `colophon key list` shows all"
             ) from None
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            raise Rejected("key/Damaged", f"{self._path(name)} is no key file") from None
-        if form.get("version") != VERSION:
-            raise Rejected("key/Version", f"key {name} has version {form.get('version')}")
+        except ValueError:  # also what msgspec makes of another form
+            raise self._damaged(name) from None
         return form
 
-    def _info(self, name: str, form: dict[str, Any]) -> KeyInfo:
-        return KeyInfo(name, form["address"], form["public_key"])
+    def _damaged(self, name: str) -> Rejected:
+        return Rejected(
+            "key/Damaged",
+            f"{self._path(name)} is no key file, or damaged: move it away, then bring the key back "
+            "with `colophon key import` and its 24 words",
+        )
+
+    def _info(self, name: str, form: _File) -> KeyInfo:
+        return KeyInfo(name, form.address, "0x" + _public_key(form).hex())
+
+
+def _public_key(form: _File) -> bytes:
+    return bytes.fromhex(form.public_key.removeprefix("0x"))
 
 
 def words_of(key: SigningKey) -> str:

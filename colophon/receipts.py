@@ -29,6 +29,9 @@ from chain.ids import Kind, format_id, parse_id
 from chain.jcs import JsonValue
 from chain.json_form import record_from_json, record_to_json
 from chain.record import Facets, Recording
+from state.disk_fault import refusals
+
+from .disk import Disk
 
 BATCH_FORMAT = "colophon/receipts/1"
 RECORD_FORMAT = "colophon/receipt/1"
@@ -100,7 +103,8 @@ class ReceiptStore:
         """Take the directory for this log; ``receipts/…`` if it is in use or another log's."""
         self.directory = directory
         self._head = {"format": BATCH_FORMAT, "log": log, "genesis_hash": "0x" + genesis_hash.hex()}
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with refusals(directory, "receipts/NotWritable"):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = _lock(directory)
         self._open: IO[bytes] | None = None
         self.waiting = 0
@@ -117,19 +121,18 @@ class ReceiptStore:
 
     def close(self) -> None:
         """Let go of the directory."""
-        if self._open is not None:
-            self._open.close()
+        try:
+            if self._open is not None:
+                with refusals(self.directory / OPEN):
+                    self._open.close()
+        finally:
             self._open = None
-        self._lock.close()
+            self._lock.close()
 
     # --- records ------------------------------------------------------------------------------
 
     def add(self, recording: Recording, taken_ms: int, source: str = "") -> int:
         """Write a record; return its number among all of the directory, from 0."""
-        if self._open is None:
-            self._open = open(self.directory / OPEN, "ab")  # noqa: SIM115 - held until seal()
-            _restrict(self.directory / OPEN)
-            self._open.write(_json_line(self._head))
         facets = {k: v for k, v in record_to_json(recording.facets).items() if v is not None}
         line = {
             "secret": "0x" + recording.secret.hex(),
@@ -140,8 +143,13 @@ class ReceiptStore:
         }
         if source:
             line["source"] = source
-        self._open.write(_json_line(line))
-        self._open.flush()
+        with refusals(self.directory / OPEN):
+            if self._open is None:
+                self._open = open(self.directory / OPEN, "ab")  # noqa: SIM115 - until seal()
+                _restrict(self.directory / OPEN)
+                self._open.write(_json_line(self._head))
+            self._open.write(_json_line(line))
+            self._open.flush()
         if not self.waiting:
             self.oldest_ms = taken_ms
         self.waiting += 1
@@ -152,11 +160,13 @@ class ReceiptStore:
         """Make a batch of the waiting records, durable; return its number here, None if empty."""
         if self._open is None or not self.waiting:
             return None
-        os.fsync(self._open.fileno())
-        self._open.close()
+        with refusals(self.directory / OPEN):
+            os.fsync(self._open.fileno())
+            self._open.close()
         self._open = None
-        os.rename(self.directory / OPEN, self._path(self.batches))
-        _sync_directory(self.directory)
+        disk = Disk()
+        disk.rename(self.directory / OPEN, self._path(self.batches))
+        disk.sync_directory(self.directory)
         self.waiting = 0
         self.batches += 1
         return self.batches - 1
@@ -189,14 +199,7 @@ class ReceiptStore:
 
     def save_place(self, batch: int, place: Place) -> None:
         """Remember where a batch is being sent to, or stands, durably."""
-        path = _place_path(self._path(batch))
-        fresh = path.with_suffix(".fresh")
-        with open(fresh, "wb") as file:
-            file.write(_json_line(asdict(place)))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
-        _sync_directory(self.directory)
+        Disk().put(_place_path(self._path(batch)), _json_line(asdict(place)))
 
     def unanchored(self) -> list[int]:
         """Return the batches not yet known to be final, in order."""
@@ -322,13 +325,9 @@ def write_own_receipt(path: Path, recording: Recording, record: bytes) -> None:
         "facets": facets,
     }
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        Disk().put_new(path, _json_line(form))
     except FileExistsError:
         raise Rejected("receipts/Exists", f"{path} exists; receipts are never replaced") from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(_json_line(form))
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def read_own_receipt(path: Path) -> OwnReceipt:
@@ -375,18 +374,11 @@ def _restrict(path: Path) -> None:
 
 
 def _lock(directory: Path) -> IO[str]:
-    file = open(directory / "LOCK", "a+", encoding="ascii")  # noqa: SIM115 - held until close()
+    with refusals(directory, "receipts/NotWritable"):
+        file = open(directory / "LOCK", "a+", encoding="ascii")  # noqa: SIM115 - held until close()
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         raise Rejected("receipts/InUse", f"another recorder writes to {directory}") from None
     return file
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

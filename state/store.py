@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,7 @@ from typing import Any, Protocol
 from chain.errors import ColophonError, Corruption, Rejected
 
 from .disk_fault import disk_fault, number_in
+from .store_faults import damaged, no_access, not_a_database, words_of
 
 try:
     import plyvel
@@ -37,6 +39,10 @@ MARKER_NAME = "COLOPHON"
 """A file beside LevelDB's own: it says that the directory is ours, and it is what is locked."""
 
 MARKER = b"colophon store 1\n"
+MARKER_FORM = re.compile(rb"colophon store [1-9][0-9]{0,8}\n")
+"""What the marker of any release looks like."""
+MARKER_BYTES_MAX = 64
+"""Read of it; none is as long."""
 
 NICENESS = 10
 """Of LevelDB's own thread: it gets what the loop and the signature workers leave."""
@@ -258,7 +264,7 @@ class Store:
                 raise self._failure("reading", error) from error
 
     def _failure(self, doing: str, error: Exception) -> ColophonError:
-        words = _text(error)
+        words = words_of(error)
         if isinstance(error, plyvel.IOError) and not isinstance(error, plyvel.CorruptionError):
             return disk_fault(self.path, number_in(words), f"{doing} the database: {words}")
         return Corruption(
@@ -310,12 +316,12 @@ def _claim(path: Path, create: bool) -> int:
         if create:
             path.mkdir(parents=True, exist_ok=True)
         if not path.is_dir() or not _is_ours_or_empty(path, create):
-            raise _not_a_database(path, create)
+            raise not_a_database(path, create)
         handle = os.open(path / MARKER_NAME, os.O_RDWR | os.O_CREAT, 0o644)
     except (NotADirectoryError, FileExistsError):
-        raise _not_a_database(path, create) from None
+        raise not_a_database(path, create) from None
     except OSError as error:
-        raise _no_access(path, error) from error
+        raise no_access(path, error) from error
     try:
         _lock_and_mark(path, handle)
     except BaseException:
@@ -341,25 +347,43 @@ def _lock_and_mark(path: Path, handle: int) -> None:
             "it over its RPC",
             path=str(path),
         ) from None
-    found = os.pread(handle, len(MARKER) + 1, 0)
-    if found != MARKER and not MARKER.startswith(found):
-        raise Rejected(
+    found = os.pread(handle, MARKER_BYTES_MAX, 0)
+    if found == MARKER:
+        return
+    if not MARKER.startswith(found) or _names(path) != [MARKER_NAME]:
+        raise _foreign(path, found)
+    try:  # it is new, or a crash came while it was made
+        os.pwrite(handle, MARKER, 0)
+        os.fsync(handle)
+    except OSError as error:
+        raise no_access(path, error) from error
+
+
+def _foreign(path: Path, found: bytes) -> ColophonError:
+    """Return what a marker that is not ours says: another release, damage, or nothing of ours.
+
+    One bit beside ours is damage: numbers of releases that follow each other differ in more.
+    """
+    bits = (int.from_bytes(found) ^ int.from_bytes(MARKER)).bit_count()
+    if MARKER_FORM.fullmatch(found) and bits > 1:
+        return Rejected(
             "store/NotADatabase",
-            f"{path / MARKER_NAME} says {found[:40]!r}, expected {MARKER!r}: the database was "
-            "written by another release",
+            f"{path / MARKER_NAME} says {found!r}, expected {MARKER!r}: the database was written "
+            "by another release",
             path=str(path),
         )
-    if found != MARKER:
-        try:
-            os.pwrite(handle, MARKER, 0)
-            os.fsync(handle)
-        except OSError as error:
-            raise _no_access(path, error) from error
+    if "CURRENT" in _names(path):
+        return damaged(path, f"its file {MARKER_NAME} says {found[:40]!r}, expected {MARKER!r}")
+    return not_a_database(path, create=True)
+
+
+def _names(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir())
 
 
 def _require_whole(path: Path) -> None:
     """Refuse files without LevelDB's table of contents: it would begin an empty database."""
-    names = sorted(entry.name for entry in path.iterdir())
+    names = _names(path)
     data = [name for name in names if name.endswith((".ldb", ".sst", ".log"))]
     if data and "CURRENT" not in names:
         raise Corruption(
@@ -370,36 +394,5 @@ def _require_whole(path: Path) -> None:
 
 def _open_failure(path: Path, error: Exception) -> ColophonError:
     if isinstance(error, plyvel.CorruptionError):
-        return Corruption(
-            f"the database in {path} is damaged ({_text(error)}): restore it or start from a "
-            "snapshot; nothing was changed"
-        )
-    return _no_access(path, error)
-
-
-def _not_a_database(path: Path, create: bool) -> Rejected:
-    hint = "name an empty or a new directory" if create else "`colophon node init` makes one"
-    return Rejected(
-        "store/NotADatabase", f"{path} is not a database of Colophon; {hint}", path=str(path)
-    )
-
-
-def _no_access(path: Path, error: Exception) -> ColophonError:
-    """Return whether the disk is to blame or who owns the directory."""
-    words = _text(error)
-    number = number_in(words)
-    if number is not None:
-        return disk_fault(path, number, f"opening the database: {words}")
-    return Rejected(
-        "store/NotWritable",
-        f"the database directory {path} cannot be written ({words}): check who owns it",
-        path=str(path),
-    )
-
-
-def _text(error: Exception) -> str:
-    """Return an error's own words; LevelDB's come as bytes."""
-    words = error.args[0] if error.args else ""
-    if isinstance(words, bytes):
-        return words.decode("utf-8", "replace")
-    return str(error)
+        return damaged(path, words_of(error))
+    return no_access(path, error)

@@ -44,7 +44,7 @@ from .sending import (
     take_sending,
     unlock,
 )
-from .values import Shape, read_file
+from .values import Shape, read_file, write_file
 
 NEVER_MS = 2**62
 """Bulk anchoring batches by number only: what is old already does not get older."""
@@ -297,7 +297,7 @@ def export(
     if out == "-":
         click.echo(data.decode(), nl=False)
         return
-    Path(out).expanduser().write_bytes(data)
+    write_file(out, data)
     value = {
         "bundle": out, "revealed": names, "height": bundle.finality.target.height,
         "bytes": len(data), "proves": PROVES, "does_not_prove": DOES_NOT_PROVE,

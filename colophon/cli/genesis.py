@@ -41,8 +41,10 @@ def new(
     from chain.genesis import Genesis, GenesisAccount, GenesisValidator, check_genesis
     from chain.ids import Kind, parse_id
     from chain.json_form import parse_amount, parse_hex
-    from colophon.home import write_genesis
+    from colophon.home import genesis_text
     from colophon.testnet.make import local_params
+
+    from .values import write_file
 
     rich = []
     for entry in accounts:
@@ -62,7 +64,7 @@ def new(
         [],
     )
     check_genesis(genesis)
-    write_genesis(out, genesis)
+    write_file(str(out), genesis_text(genesis))
     session.show({"file": str(out), "genesis_hash": "0x" + genesis.hash().hex()})
 
 

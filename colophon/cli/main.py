@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -109,6 +111,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(1)
     except ColophonError as error:
         _fail(json_output, 1, *_explain(error), None)
+    except OSError as error:
+        said = json_output and error.filename is not None  # else it is the output that is full
+        _fail(said, 1, *_explain(_of_a_file(error)), None)
     if isinstance(status, int) and status:
         sys.exit(status)  # click returns the status of help that was shown for lack of a command
 
@@ -119,6 +124,17 @@ def _explain(error: ColophonError) -> tuple[str, str]:
         return error.code, error.message
     reason: Any = getattr(error, "reason", "") or getattr(error, "code", "") or "failed"
     return str(reason), str(getattr(error, "message", error))
+
+
+def _of_a_file(error: OSError) -> ColophonError:
+    """Return what to say where the system refused a file; what is of no file is a bug of ours."""
+    from state.disk_fault import BLAMED, refusal_of
+
+    is_named = isinstance(error.filename, str | bytes)
+    if not is_named and error.errno not in BLAMED:
+        raise error
+    path = Path(os.fsdecode(error.filename) if is_named else "what is written")
+    return refusal_of(path, "file/Refused", error)
 
 
 def _fail(

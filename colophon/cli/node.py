@@ -26,16 +26,30 @@ def command() -> None:
 )
 @click.pass_obj
 def init(session: Session, genesis_file: Path | None) -> None:
-    """Make a home: a consensus key and, if given, the genesis."""
-    from colophon.home import Home, make_validator, new_key, read_genesis, write_genesis
+    """Make a home: a consensus key and, if given, the genesis.
+
+    A home that has a key keeps it where only the genesis, or nothing, is missing.
+    """
+    from colophon.home import (
+        Home,
+        keep_validator,
+        make_validator,
+        new_key,
+        read_genesis,
+        read_key,
+        write_genesis,
+    )
 
     home = Home(session.home_path)
     home.make_root()
     genesis = None if genesis_file is None else read_genesis(genesis_file)
-    key = new_key()
-    make_validator(home, key)
+    if genesis is None or (home.genesis.exists() and read_genesis(home.genesis) != genesis):
+        make_validator(home, new_key())
+    else:
+        keep_validator(home)
     if genesis is not None:
         write_genesis(home.genesis, genesis)
+    key = read_key(home.validator_key)
     public_key = "0x" + key.public_key.hex()
     session.show(
         {"home": str(home.root), "public_key": public_key},
@@ -138,11 +152,13 @@ def check(session: Session) -> None:
 @click.pass_obj
 def export(session: Session, out: Path | None) -> None:
     """Write the whole state as JSON pairs of hex, with its height and root."""
+    from .values import write_file
+
     dump = maintain(session, "export", {})
     if out is None:
         click.echo(json.dumps(dump))
         return
-    out.write_text(json.dumps(dump), encoding="ascii")
+    write_file(str(out), json.dumps(dump).encode("ascii"))
     session.show({"file": str(out), "keys": len(dump["pairs"]), "state_root": dump["state_root"]})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -245,56 +246,65 @@ def logs(session: Session, node: int, lines: int, follow: bool, directory: Path)
 
 
 @command.command("kill")
-@click.argument("node", type=click.IntRange(min=0))
+@click.argument("nodes", metavar="NODE...", type=click.IntRange(min=0), nargs=-1, required=True)
 @directory_option
 @click.pass_obj
-def kill(session: Session, node: int, directory: Path) -> None:
-    """End a NODE at once (SIGKILL), as a power cut would."""
-    from chain.errors import Rejected
-
-    if not _network(directory).node(node).kill():
-        raise Rejected("testnet/NotRunning", f"node {node} does not run")
-    session.show({"killed": node}, f"killed node {node}; `testnet start {node}` starts it again")
+def kill(session: Session, nodes: tuple[int, ...], directory: Path) -> None:
+    """End each NODE at once (SIGKILL), as a power cut would."""
+    killed = _network(directory).kill(nodes)
+    _require_any(killed, nodes)
+    again = " ".join(map(str, killed))
+    session.show({"killed": killed}, f"killed {_listed(killed)}; `testnet start {again}` starts "
+                 f"{'it' if len(killed) == 1 else 'them'} again")  # fmt: skip
 
 
 @command.command("start")
-@click.argument("node", default="all")
+@click.argument("nodes", metavar="[NODE]...", nargs=-1)
 @directory_option
 @click.pass_obj
-def start(session: Session, node: str, directory: Path) -> None:
-    """Start a NODE that does not run, or with `all` (the default) every such node; detached."""
+def start(session: Session, nodes: tuple[str, ...], directory: Path) -> None:
+    """Start each NODE, or with `all` (the default) every one that does not run; detached."""
     from chain.errors import Rejected
 
     network = _network(directory)
-    there = network.there()
-    if node == "all":
+    if nodes in ((), ("all",)):
+        there = network.there()
         indexes = [index for index in range(len(network.nodes)) if index not in there]
         if not indexes:
             raise Rejected("testnet/Running", "all nodes run already")
-    elif node.isdecimal():
-        indexes = [int(node)]
     else:
-        raise click.UsageError(f"{node!r} is neither the number of a node nor `all`")
+        indexes = list(dict.fromkeys(map(_number, nodes)))
     network.start(indexes)
     session.show({"started": indexes}, f"started {_listed(indexes)}")
 
 
+def _number(node: str) -> int:
+    if not node.isdecimal():
+        raise click.UsageError(f"{node!r} is neither the number of a node nor `all`")
+    return int(node)
+
+
 @command.command("stop")
-@click.argument("node", type=click.IntRange(min=0), required=False)
+@click.argument("nodes", metavar="[NODE]...", type=click.IntRange(min=0), nargs=-1)
 @directory_option
 @click.pass_obj
-def stop(session: Session, node: int | None, directory: Path) -> None:
-    """Stop a NODE, by default all; what runs in between is finished."""
-    from chain.errors import Rejected
-
-    stopped = _network(directory).stop(None if node is None else [node])
-    if not stopped:
-        raise Rejected("testnet/NotRunning", "no node runs" if node is None else
-                       f"node {node} does not run")  # fmt: skip
+def stop(session: Session, nodes: tuple[int, ...], directory: Path) -> None:
+    """Stop each NODE, by default all; what runs in between is finished."""
+    stopped = _network(directory).stop(nodes or None)
+    _require_any(stopped, nodes)
     session.show({"stopped": stopped}, f"stopped {_listed(stopped)}")
 
 
-def _listed(indexes: list[int]) -> str:
+def _require_any(ended: Sequence[int], asked: Sequence[int]) -> None:
+    """Refuse with ``testnet/NotRunning`` if none of those asked for, or of all, was running."""
+    from chain.errors import Rejected
+
+    if not ended:
+        wanted = f" of {_listed(asked)}" if asked else ""
+        raise Rejected("testnet/NotRunning", f"no node runs{wanted}")
+
+
+def _listed(indexes: Sequence[int]) -> str:
     return ("node " if len(indexes) == 1 else "nodes ") + ", ".join(map(str, indexes))
 
 

@@ -33,6 +33,7 @@ from chain.fields import (
 from chain.ids import PREFIX, Kind
 from chain.types import DURATION_MAX_MS
 from colophon.amounts import parse_amount, parse_duration, parse_share
+from state.disk_fault import refusals
 
 ID = re.compile(r"([a-z]+)1[02-9ac-hj-np-z]{40}")
 """What the text of an id looks like; the checksum is checked where it is read."""
@@ -261,6 +262,16 @@ def read_file(name: str) -> bytes:
         return Path(name).expanduser().read_bytes()
     except OSError as error:
         raise Rejected("file/NotFound", f"cannot read {name}: {error.strerror}") from None
+
+
+def write_file(name: str, data: bytes) -> None:
+    """Write what somebody asked for where they said; ``file/NotWritable`` with the name.
+
+    It is written in place: the name may be a device or a pipe.
+    """
+    path = Path(name).expanduser()
+    with refusals(path, "file/NotWritable"):
+        path.write_bytes(data)
 
 
 def read_json(text: str) -> Any:

@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chain.errors import Rejected
+from colophon.disk import PUBLIC, Disk
 from colophon.home import Home
+from state.disk_fault import refusals
 
 FORMAT = 1
 """Version of the directory's form; another one is refused."""
@@ -55,7 +57,10 @@ class Layout:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the network; ``testnet/Busy`` if another command does."""
-        with open(self.root / "LOCK", "a+", encoding="ascii") as file:
+        path = self.root / "LOCK"
+        with refusals(path, "testnet/NotWritable"):
+            file = open(path, "a+", encoding="ascii")  # noqa: SIM115 - closed below
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -95,7 +100,7 @@ def is_network(root: Path) -> bool:
 def write_marker(layout: Layout) -> None:
     """Say that the directory is a local network."""
     form = {"format": FORMAT, "validators": layout.validators}
-    marker(layout.root).write_text(json.dumps(form) + "\n", encoding="ascii")
+    Disk().put(marker(layout.root), json.dumps(form).encode() + b"\n", PUBLIC)
 
 
 def open_layout(root: Path) -> Layout:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 import socket
@@ -19,7 +18,16 @@ from chain.genesis import Genesis, GenesisAccount, GenesisValidator
 from chain.ids import address_of
 from chain.params import ModuleVersion, Params
 from chain.types import COLO
-from colophon.home import Home, make_validator, new_key, write_genesis, write_key
+from colophon.disk import PUBLIC, Disk
+from colophon.home import (
+    Home,
+    keep_key,
+    keep_validator,
+    make_validator,
+    new_key,
+    write_genesis,
+    write_key,
+)
 from state.disk_fault import refusals
 from state.families import MODULES
 
@@ -70,21 +78,26 @@ def make_validator_home(home: Home, genesis: Genesis, key: SigningKey, settings:
     """Make the home of a validator that has never signed; ``settings`` is its node.toml."""
     home.make_root()
     make_validator(home, key)
-    with refusals(home.config):
-        home.config.write_text(settings, encoding="utf-8")
+    Disk().put(home.config, settings.encode(), PUBLIC)
     write_genesis(home.genesis, genesis)
 
 
 def make_dev_home(root: Path, time_ms: int) -> Home:
-    """Make the home of a development node: one validator, a faucet, a genesis of their own."""
+    """Make the home of a development node: one validator, a faucet, a genesis of their own.
+
+    The genesis comes last: without it the home is not made yet, and the next call goes on with
+    what is there. Raises ``home/Exists`` if all of it is.
+    """
     home = Home(root)
     if home.genesis.exists():
         raise Rejected("home/Exists", f"{root} holds a network already")
-    validator, faucet = new_key(), new_key()
+    home.make_root()
+    validator, faucet = keep_validator(home), keep_key(home.faucet_key)
+    if not home.config.exists():
+        Disk().put(home.config, DEV_SETTINGS.encode(), PUBLIC)
     rich = [address_of(faucet.public_key)]
     genesis = new_genesis("colophon-dev", time_ms, [validator], rich, local_params(dev=True))
-    make_validator_home(home, genesis, validator, DEV_SETTINGS)
-    write_key(home.faucet_key, faucet)
+    write_genesis(home.genesis, genesis)
     return home
 
 
@@ -104,23 +117,21 @@ def make_network(
     ``testnet/NotWritable``.
     """
     root = root.expanduser().absolute()
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+    with refusals(root, "testnet/NotWritable"):
+        is_taken = root.exists() and (not root.is_dir() or any(root.iterdir()))
+    if is_taken:
         raise Rejected(
             "testnet/NotEmpty",
             f"{root} is no empty directory and no local network; choose another --dir",
         )
-    try:
+    with refusals(root, "testnet/NotWritable"), ExitStack() as cleaning:
         root.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
-    except OSError as error:
-        raise Rejected(
-            "testnet/NotWritable", f"cannot make {root}: {os.strerror(error.errno or 0)}"
-        ) from None
-    with ExitStack() as cleaning:
         cleaning.callback(shutil.rmtree, building, ignore_errors=True)
         _fill(Layout(building, validators), time_ms, params or local_params(dev=True), rich)
         building.rename(root)  # over an empty directory this is allowed
         cleaning.pop_all()
+        Disk().sync_directory(root.parent)
     return Layout(root, validators)
 
 

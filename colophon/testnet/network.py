@@ -127,7 +127,13 @@ class Network:
     def stop(self, indexes: Sequence[int] | None = None) -> list[int]:
         """Stop some nodes, by default all, and return which were there."""
         with self.layout.lock():
-            return self._stop(range(len(self.nodes)) if indexes is None else indexes)
+            wanted = range(len(self.nodes)) if indexes is None else list(dict.fromkeys(indexes))
+            return self._stop(wanted)
+
+    def kill(self, indexes: Sequence[int]) -> list[int]:
+        """End some nodes at once, as a power cut would, and return which were running."""
+        nodes = {index: self.node(index) for index in indexes}  # all are there, or none is ended
+        return [index for index, node in nodes.items() if node.kill()]
 
     def _stop(self, indexes: Sequence[int]) -> list[int]:
         nodes = [self.node(index) for index in indexes]

@@ -8,7 +8,6 @@ id that stands in a file from the past proves nothing.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -23,7 +22,8 @@ from typing import TextIO, TypeVar
 
 from chain.errors import Rejected
 from colophon.admin import listener_pid
-from colophon.home import Home, is_held
+from colophon.home import Home, announced, is_held
+from state.disk_fault import refusals
 
 T = TypeVar("T")
 
@@ -67,14 +67,8 @@ class NodeProcess:
         return self._announced() if is_held(self.home) else None
 
     def _announced(self) -> Running | None:
-        """Return what running.json says; its process may be long dead."""
-        try:
-            match json.loads(self.home.running.read_text(encoding="utf-8")):
-                case {"pid": int(pid), "rpc": str(rpc)}:
-                    return Running(pid, rpc)
-        except (FileNotFoundError, ValueError):
-            pass  # it is just being written, or there is none
-        return None
+        form = announced(self.home)
+        return None if form is None else Running(form["pid"], form["rpc"])
 
     def is_there(self) -> bool:
         """Tell whether some process holds the home, be it just starting or stopping."""
@@ -116,7 +110,9 @@ class NodeProcess:
         """
         command = [sys.executable, "-m", "colophon", "--home", str(self.home.root)]
         command += ["node", "start", *(["--attached"] if attached else []), *options]
-        with self.log.open("ab") as log:
+        with refusals(self.log, "testnet/NotWritable"):
+            log = self.log.open("ab")
+        with log:
             self._child = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE if attached else subprocess.DEVNULL,

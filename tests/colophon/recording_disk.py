@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from colophon.disk import Disk, File
+from colophon.disk import PRIVATE, Disk, File
 from state.disk_fault import refusals
 
 
@@ -55,7 +55,7 @@ class RecordingDisk(Disk):
             with refusals(path):
                 raise OSError(number, os.strerror(number))
 
-    def make_directory(self, path: Path) -> None:
+    def make_directory(self, path: Path, mode: int = 0o777) -> None:
         """Nothing: directories are there."""
 
     def files(self, directory: Path, suffix: str) -> list[Path]:
@@ -69,7 +69,7 @@ class RecordingDisk(Disk):
         self._begin("read", path)
         return bytes(self._names[path].content) if path in self._names else b""
 
-    def open(self, path: Path) -> File:
+    def open(self, path: Path, mode: int = PRIVATE) -> File:
         """See ``Disk``."""
         self._begin("open", path)
         descriptor = len(self._open)
@@ -102,9 +102,24 @@ class RecordingDisk(Disk):
             if name.parent == path:
                 self._synced_names[name] = node
 
+    def rename(self, old: Path, new: Path) -> None:
+        """See ``Disk``."""
+        self._begin("rename", new)
+        self._names[new] = self._names.pop(old)
+        self._synced_names.pop(old, None)
+
+    def link(self, old: Path, new: Path) -> None:
+        """See ``Disk``."""
+        self._begin("link", new)
+        if new in self._names:
+            raise FileExistsError(new)
+        self._names[new] = self._names[old]
+
     def remove(self, path: Path) -> None:
         """See ``Disk``."""
         self._begin("remove", path)
+        if path not in self._names:
+            raise FileNotFoundError(path)
         del self._names[path]
         self._synced_names.pop(path, None)
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import itertools
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from chain.errors import DiskFault
 from colophon.disk import Disk, File
+from colophon.home import new_key, write_key
+from colophon.keystore import Keystore
+
+from .recording_disk import RecordingDisk
 
 
 def test_written_bytes_are_asked_to_be_durable_in_their_file(
@@ -74,6 +81,8 @@ def test_a_write_that_the_system_cuts_short_is_carried_on(
         ("fsync", lambda disk, file: disk.sync_directory(file.path.parent)),
         ("mkdir", lambda disk, file: disk.make_directory(file.path.parent / "new")),
         ("unlink", lambda disk, file: disk.remove(file.path)),
+        ("replace", lambda disk, file: disk.rename(file.path, file.path)),
+        ("link", lambda disk, file: disk.link(file.path, file.path)),
     ],
 )
 def test_a_refusal_names_the_file_and_its_code(
@@ -94,3 +103,69 @@ def test_a_refusal_names_the_file_and_its_code(
     assert str(tmp_path) in fault.value.message
     monkeypatch.undo()
     disk.close(file)
+
+
+class PowerCut(Exception):
+    """Nothing happens after it."""
+
+
+class CutShort(RecordingDisk):
+    """A disk whose machine loses power at one of the operations."""
+
+    left = 1_000
+
+    def _begin(self, what: str, path: Path) -> None:
+        super()._begin(what, path)
+        self.left -= 1
+        if self.left < 0:
+            raise PowerCut
+
+
+PATH = Path("/home/file")
+
+
+def outcomes(act: Callable[[Disk], None], before: dict[Path, bytes]) -> list[bytes]:
+    """Return what a power cut at each operation leaves of the file, then what the whole leaves."""
+    found = []
+    for left in itertools.count():
+        disk = CutShort(before)
+        disk.left = left
+        with contextlib.suppress(PowerCut):
+            act(disk)
+            return [*found, disk.after_power_cut().read(PATH)]
+        found.append(disk.after_power_cut().read(PATH))
+    raise AssertionError
+
+
+def test_a_power_cut_leaves_the_old_file_or_the_new_one() -> None:
+    found = outcomes(lambda disk: disk.put(PATH, b"new"), {PATH: b"old"})
+
+    assert set(found) == {b"old", b"new"}
+    assert found[-1] == b"new", "what was reported is durable"
+
+
+def test_a_power_cut_leaves_no_part_of_a_new_file() -> None:
+    found = outcomes(lambda disk: disk.put_new(PATH, b"new"), {})
+
+    assert set(found) == {b"", b"new"}
+    assert found[-1] == b"new", "what was reported is durable"
+
+
+def test_a_new_file_takes_no_others_place(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+
+    with pytest.raises(FileExistsError):
+        Disk().put_new(tmp_path / "file", b"new")
+
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"old")]
+
+
+def test_a_key_that_was_reported_survives_a_power_cut() -> None:
+    disk, key = RecordingDisk(), new_key()
+
+    write_key(PATH, key, disk)
+    Keystore(PATH.parent, disk).add("alice", key, "pass")
+
+    left = disk.after_power_cut()
+    assert key.seed.hex() in left.read(PATH).decode()
+    assert key.public_key.hex() in left.read(PATH.parent / "alice.json").decode()

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from chain.certificate import Evidence
@@ -41,10 +42,14 @@ class SetClock(Clock):
 class World:
     """As much of a node as health looks at; fills in for its host and its router."""
 
-    def __init__(self) -> None:
+    def __init__(self, heartbeat_ms: int = HEARTBEAT_MS) -> None:
         self.clock = SetClock()
-        machine = StateMachine(MemoryStore(), genesis_of(4), REGISTRY)
-        assert machine.params.heartbeat_ms == HEARTBEAT_MS
+        genesis = genesis_of(4)
+        params = msgspec.structs.replace(
+            genesis.params, heartbeat_ms=heartbeat_ms, block_interval_ms_min=heartbeat_ms
+        )
+        genesis = msgspec.structs.replace(genesis, params=params)
+        machine = StateMachine(MemoryStore(), genesis, REGISTRY)
         self.application = application_above(machine, self.clock)
         self.reports = Reports(self.clock)
         self.stop_reason = ""
@@ -83,6 +88,15 @@ def test_a_chain_that_has_stood_for_two_heartbeats_is_not_healthy(world: World) 
     world.clock.time_ms += 1
 
     assert world.health.reason() == "no block for 4 s"
+
+
+def test_a_chain_of_quick_blocks_that_stands_says_for_how_many_milliseconds() -> None:
+    world = World(heartbeat_ms=300)
+    world.block()
+    world.clock.time_ms = 601
+
+    assert world.health.reason() == "no block for 601 ms"
+    world.application.close()
 
 
 def test_turns_of_leaders_that_are_not_there_are_waited_for(world: World) -> None:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
 from chain.errors import DiskFault, Rejected
@@ -26,6 +27,7 @@ from colophon.home import (
 from colophon.journal_file import JournalFile
 from colophon.testnet.make import make_dev_home
 from consensus.journal import BegunRecord
+from tests.colophon.served import colophon
 from tests.state.ledger import Ledger
 
 
@@ -117,6 +119,41 @@ def test_a_development_home_and_its_reset(tmp_path):
     assert journal_of(home) == ()
 
 
+def test_a_home_that_has_a_key_takes_a_genesis_and_keeps_its_key(home, tmp_path):
+    home.root.mkdir()
+    make_validator(home, new_key())
+    key = read_key(home.validator_key)
+    write_genesis(tmp_path / "genesis.json", Ledger().genesis)
+    init = ("--json", "node", "init", "--genesis", str(tmp_path / "genesis.json"))
+
+    made = [colophon(*init, home=home.root) for _ in range(2)]
+
+    assert [done.exit_code for done in made] == [0, 0], "it may be said twice"
+    assert read_key(home.validator_key).seed == key.seed
+    assert read_genesis(home.genesis) == Ledger().genesis
+    other = colophon(*init[:3], home=home.root)
+    assert "home/KeyExists" in other.stdout
+    write_genesis(home.genesis, msgspec.structs.replace(Ledger().genesis, chain_id="other"))
+    assert "home/KeyExists" in colophon(*init, home=home.root).stdout
+
+
+def test_a_development_home_that_was_cut_short_is_finished(tmp_path):
+    home = make_dev_home(tmp_path / "dev", 1)
+    keys = [read_key(path).seed for path in (home.validator_key, home.faucet_key)]
+    home.genesis.unlink()
+    home.config.write_text("# mine")
+
+    make_dev_home(home.root, 1)
+
+    assert [read_key(path).seed for path in (home.validator_key, home.faucet_key)] == keys
+    assert (
+        read_genesis(home.genesis).validators[0].public_key
+        == read_key(home.validator_key).public_key
+    )
+    assert home.config.read_text() == "# mine", "settings that are there stay"
+    assert code_of(lambda: make_dev_home(home.root, 1)) == "home/Exists"
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "{}", '{"seed": 5}', '{"seed": "0x12"}', '{"seed": "0x' + "00" * 32 + '"}', "[]"],
@@ -184,13 +221,11 @@ def test_a_home_the_disk_has_no_place_for_is_the_disks_fault(home, monkeypatch, 
     assert fault.value.code == code
 
 
-@pytest.mark.parametrize(
-    ("module", "call"), [(json, "dump"), (os, "pwrite"), (os, "fdatasync"), (os, "ftruncate")]
-)
-def test_after_a_full_disk_a_validator_can_be_made(home, monkeypatch, module, call):
+@pytest.mark.parametrize("call", ["pwrite", "fdatasync", "ftruncate", "link"])
+def test_after_a_full_disk_a_validator_can_be_made(home, monkeypatch, call):
     home.make_root()
     with monkeypatch.context() as full:
-        full.setattr(module, call, refuse(errno.ENOSPC))
+        full.setattr(os, call, refuse(errno.ENOSPC))
         with pytest.raises(DiskFault):
             make_validator(home, new_key())
 

@@ -96,7 +96,7 @@ def test_a_changed_file_does_not_unlock(store, tmp_path):
     with pytest.raises(Rejected) as caught:
         store.unlock("alice", "pass")
 
-    assert caught.value.code == "key/WrongPassphrase"
+    assert caught.value.code == "key/Damaged"
 
 
 def test_words_are_the_seed():

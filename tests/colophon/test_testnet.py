@@ -340,7 +340,12 @@ def test_the_status_of_a_stopped_network_is_a_table_for_people(layout: Layout) -
         (("kill", "0"), "testnet/NotRunning"),
         (("stop",), "testnet/NotRunning"),
         (("stop", "3"), "testnet/NotRunning"),
+        (("stop", "0", "3"), "testnet/NotRunning"),
+        (("kill", "1", "0"), "testnet/NotRunning"),
         (("kill", "4"), "testnet/NoSuchNode"),
+        (("kill", "0", "4"), "testnet/NoSuchNode"),
+        (("stop", "0", "4"), "testnet/NoSuchNode"),
+        (("start", "0", "4"), "testnet/NoSuchNode"),
         (("start", "4"), "testnet/NoSuchNode"),
         (("logs", "9"), "testnet/NoSuchNode"),
         (("up", "--validators", "7"), "testnet/OtherSize"),
@@ -356,7 +361,14 @@ def test_a_refusal_has_a_code_and_exit_code_1(
 
 @pytest.mark.parametrize(
     "arguments",
-    [("up", "--validators", "0"), ("start", "some"), ("kill",), ("logs", "0", "--follow")],
+    [
+        ("up", "--validators", "0"),
+        ("start", "some"),
+        ("start", "0", "all"),
+        ("kill",),
+        ("stop", "0", "some"),
+        ("logs", "0", "--follow"),
+    ],
 )
 def test_wrong_usage_is_exit_code_2(layout: Layout, arguments: tuple[str, ...]) -> None:
     assert run(layout, *arguments, "--json").exit_code == 2

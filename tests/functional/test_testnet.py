@@ -70,7 +70,7 @@ def test_a_network_is_made_killed_started_stopped_and_wiped(root: Path) -> None:
     assert refusal(root, "start") == "testnet/Running"
     assert refusal(root, "wipe", "--yes") == "testnet/Running"
 
-    assert command(root, "kill", "0") == {"killed": 0}
+    assert command(root, "kill", "0") == {"killed": [0]}
     assert heights(root) == [None]
     assert refusal(root, "kill", "0") == "testnet/NotRunning"
 
@@ -129,7 +129,11 @@ def test_four_validators_lose_one_go_on_and_get_it_back(root: Path) -> None:
     common = wait_for(lambda: command(root, "status")["common"])
     assert common["agree"] and len(common["nodes"]) == 4
     assert common["block_id"] and common["state_root"]
-    assert command(root, "stop") == {"stopped": [0, 1, 2, 3]}
+    assert command(root, "stop", "3", "1", "3") == {"stopped": [3, 1]}
+    assert command(root, "start", "1", "3", "1") == {"started": [1, 3]}
+    assert command(root, "kill", "0", "2", "0") == {"killed": [0, 2]}
+    assert command(root, "kill", "0", "1") == {"killed": [1]}
+    assert command(root, "stop") == {"stopped": [3]}
 
 
 def test_several_validators_have_one_faucet_and_no_time_travel(root: Path) -> None:

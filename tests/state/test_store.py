@@ -216,9 +216,10 @@ def test_a_file_is_not_a_database(tmp_path: Path, create: bool) -> None:
     assert refusal(tmp_path / "file" / "db", create=create).code == "store/NotADatabase"
 
 
-def test_a_database_of_another_release_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("release", [2, 10, 999])
+def test_a_database_of_another_release_is_refused(tmp_path: Path, release: int) -> None:
     filled(tmp_path, 1)
-    (tmp_path / MARKER_NAME).write_bytes(b"colophon store 2\n")
+    (tmp_path / MARKER_NAME).write_bytes(b"colophon store %d\n" % release)
 
     error = refusal(tmp_path, create=True)
 
@@ -234,6 +235,31 @@ def test_a_crash_while_the_marker_was_written_does_no_harm(tmp_path: Path, writt
         assert everything(store) == []
 
     assert (tmp_path / MARKER_NAME).read_bytes() == MARKER
+
+
+@pytest.mark.parametrize(
+    "content",
+    [bytes([*MARKER[:at], MARKER[at] ^ 1 << bit, *MARKER[at + 1 :]])
+     for at in range(len(MARKER)) for bit in range(8)]
+    + [MARKER[:size] for size in range(len(MARKER))]
+    + [MARKER + b"\n", bytes(len(MARKER)), b"\xff" * 100],
+)  # fmt: skip
+def test_a_damaged_marker_is_said_to_be_damaged(tmp_path: Path, content: bytes) -> None:
+    filled(tmp_path, 1)
+    (tmp_path / MARKER_NAME).write_bytes(content)
+
+    with pytest.raises(Corruption, match="is damaged") as caught:
+        Store.open(tmp_path, create=True)
+
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / MARKER_NAME).read_bytes() == content
+
+
+def test_a_file_of_that_name_alone_makes_no_database(tmp_path: Path) -> None:
+    (tmp_path / MARKER_NAME).write_bytes(b"Set in Garamond.")
+
+    assert refusal(tmp_path, create=True).code == "store/NotADatabase"
+    assert (tmp_path / MARKER_NAME).read_bytes() == b"Set in Garamond."
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a niceness per thread")
