@@ -19,7 +19,7 @@ from .tree import View, presence
 
 ACCOUNTS_BYTES = 96 * 1024 * 1024
 """Of one of two generations of accounts: each is half a million."""
-OTHERS_BYTES = 24 * 1024 * 1024
+OTHERS_BYTES = 16 * 1024 * 1024
 """Of one of two generations of all other rows."""
 SLICE_ROWS = 2_000
 """Rows a step of ``settle`` moves: about 1 ms."""
