@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from chain import fees
-from chain.application import finish
+from chain.application import Job
 from chain.block import Block
 from chain.codec import encode_amount
 from chain.crypto import SigningKey
@@ -30,7 +30,6 @@ from rpc.backend import (
     TimedOut,
     TxState,
 )
-from state.authorise import authorise
 from state.executor import Executed, Receipt
 from state.modules.bank import Send
 from state.queries import NotFound
@@ -328,18 +327,14 @@ class NodeBackend:
             )
         return FeeView(now, suggested, b"")
 
-    def simulate(self, body: bytes) -> Simulated:
+    def simulate(self, body: bytes) -> Job[Simulated]:
         """Run an unsigned body above the finalised state and forget it."""
         machine = self._application.machine
         keys = machine.registry.body.decode(body).keys
         tx = machine.registry.read(
             body, [bytes(64)] * len(keys), machine.genesis_hash, machine.params
         )
-        selection = machine.selection(machine.head.block_id, self.reader.next_time_ms())
-        block = machine.executor.open_block(selection.overlay, selection.environment)
-        authorise(block, tx)
-        selection.overlay.commit()
-        executed = finish(machine.executor.execute(selection.overlay, selection.environment, [tx]))
+        executed = yield from self.reader.simulate(tx)
         events: Any = machine.registry.event_union
         receipt = msgspec.msgpack.Decoder(Receipt[events]).decode(executed.receipts[0])
         refusal = executed.refusals.get(0)

@@ -31,11 +31,11 @@ def check(machine: StateMachine, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _broken_state(machine: StateMachine, reader: ChainReader) -> Iterator[str]:
-    context = reader.context()
     root = Tree.build(machine.state_pairs()).root
     if root != machine.head.state_root:
         yield f"the state has root {root.hex()}, the head names {machine.head.state_root.hex()}"
-    yield from broken_invariants(machine.registry, context.state)
+    with reader.context() as context:
+        yield from broken_invariants(machine.registry, context.state)
 
 
 def _broken_history(machine: StateMachine, reader: ChainReader) -> Iterator[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol
 
+from chain.application import Job
 from chain.codec import U32, U64, Hash, Record
 from chain.errors import Rejected
 from chain.fields import Amount
@@ -172,7 +173,7 @@ class Backend(Protocol):
         """Return what to offer to be taken within ``horizon`` blocks."""
         ...
 
-    def simulate(self, body: bytes) -> Simulated:
+    def simulate(self, body: bytes) -> Job[Simulated]:
         """Run an unsigned body above the finalised state and forget it."""
         ...
 

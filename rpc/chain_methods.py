@@ -217,12 +217,12 @@ class ChainMethods:
 
     def supply(self, *, denom: Denom = NCOLO) -> SupplyView:
         """Return how many units of a denomination exist, by default of ncolo."""
-        context = self._reader.context()
-        amount = supply_of(context.state, denom)
-        if denom[:1] == bytes((Kind.IP,)):
-            require_registered(context.state, denom)
-            amount = ROYALTY_UNITS
-        return SupplyView(context.height, denom, encode_amount(amount))
+        with self._reader.context() as context:
+            amount = supply_of(context.state, denom)
+            if denom[:1] == bytes((Kind.IP,)):
+                require_registered(context.state, denom)
+                amount = ROYALTY_UNITS
+            return SupplyView(context.height, denom, encode_amount(amount))
 
     def proof(
         self,

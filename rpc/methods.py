@@ -14,6 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from chain.application import Job
 from chain.errors import Misuse, Rejected
 from chain.fields import Check, checker
 from chain.json_form import Write, json_writer
@@ -123,11 +124,19 @@ def family_methods(registry: Registry, reader: ChainReader) -> list[Method]:
 
 
 def _query_method(name: str, query: Query, reader: ChainReader) -> Method:
-    return replace(method(name, query), function=partial(_run_query, query, reader))
+    described = method(name, query)
+    run = _run_steps if described.steps else _run_at_once
+    return replace(described, function=partial(run, query, reader))
 
 
-def _run_query(query: Query, reader: ChainReader, **values: Any) -> Any:
-    return query(reader.context(), **values)
+def _run_at_once(query: Query, reader: ChainReader, **values: Any) -> Any:
+    with reader.context() as context:
+        return query(context, **values)
+
+
+def _run_steps(query: Query, reader: ChainReader, **values: Any) -> Job[Any]:
+    with reader.context() as context:
+        return (yield from query(context, **values))
 
 
 def arguments_from_text(method: Method, query: Mapping[str, list[str]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from chain.application import Job
 from chain.codec import U32, U64, Hash, Record
 from chain.errors import Rejected
 from chain.fields import Amount, data, listing
@@ -239,12 +240,12 @@ class TxMethods:
 
     def simulate(
         self, *, tx: EnvelopeBytes | None = None, body: EnvelopeBytes | None = None
-    ) -> Simulated:
+    ) -> Job[Simulated]:
         """Run a transaction (``tx``) or an unsigned body (``body``) and forget it: fee, outcome."""
         if tx is not None and body is None:
-            return self._backend.simulate(ENVELOPE.decode(tx).body)
+            return (yield from self._backend.simulate(ENVELOPE.decode(tx).body))
         if body is not None and tx is None:
-            return self._backend.simulate(body)
+            return (yield from self._backend.simulate(body))
         raise Rejected("tx/SimulateWhat", "give tx or body, one of them")
 
     def pending(self, *, cursor: U64 = 0, limit: Limit = 50) -> PendingPage:

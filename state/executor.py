@@ -28,10 +28,9 @@ from .deposits import pay_deposits
 from .module import Event, Message, Steps
 from .modules import account
 from .overlay import Overlay
+from .pace import Pace
 from .registry import Registry, Transaction
 
-STEP_UNITS = 3_000
-"""Units of work between two yields: about 4 ms with everything around them."""
 STEP_AUTHORISED = 256
 """Transactions authorised between two yields: 10 µs each."""
 
@@ -131,23 +130,19 @@ class Executor:
         block = self.open_block(overlay, environment)
         executed = Executed(overlay)
         self._run_rules(self._begin, block, overlay)
-        units = 0
+        pace = Pace()
         for index, tx in enumerate(transactions):
             try:
                 counted = 0
                 for done in self._run(block, overlay, tx, index, executed):
                     counted += done
-                    units += done
-                    if units >= STEP_UNITS:
-                        units = 0
+                    if pace.is_over(done):
                         yield
             except Exception as cause:
                 raise CertifyFault(
                     tx.id, f"a rule broke on transaction {tx.id.hex()}: {cause!r}"
                 ) from cause
-            units += max(tx.units - counted, 0)
-            if units >= STEP_UNITS:
-                units = 0
+            if pace.is_over(max(tx.units - counted, 0)):
                 yield
         self._run_rules([*self._end, _settle_fees], block, overlay)
         overlay.forget_reads()

@@ -8,7 +8,7 @@ un-finalised blocks. It knows nothing of votes. A block passes through it in fou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, islice
 
@@ -37,6 +37,7 @@ from .overlay import Overlay, Writes
 from .registry import Registry, Transaction
 from .store import Batch, KeyValueStore
 from .tree import Tree, TreeDiff, prove, update, update_in_slices
+from .view import View
 
 STEP_ROWS = 1_000
 """Rows put into a batch between two yields: 1-2 ms."""
@@ -64,12 +65,15 @@ class StateMachine:
         self._candidates: dict[bytes, Candidate] = {}
         self._last_diff: TreeDiff | None = None
         # The tree stays one block behind the head: proofs are about the state that the head's
-        # header names. ``_before_head`` reads the store as it was then.
-        self._before_head: Callable[[bytes], bytes | None] | None = None
-        self._before_write: Callable[[bytes], bytes | None] | None = None
+        # header names. ``_before_head`` is the store as it was then.
+        self._before_head: View | None = None
+        self._before_write: View | None = None
+        # The store at the head, from a batch's making until its first block is adopted.
         self._in_batch: list[bytes] = []
         # Blocks of the batch made last, ascending.
         self.head = open_database(store, genesis, self.executor)
+        self._newest = self.head.block_id
+        # The block that the store is after, once something of its batch is adopted.
         self._state = FinalisedState(store)
         self._tree = Tree.build(self._state.load())
         if self._tree.root != self.head.state_root:
@@ -123,6 +127,17 @@ class StateMachine:
         """Return the base fee of a child of the head at this time (F3)."""
         return base_fee_above(self.head, self.params, max(time_ms, self.head.time_ms + 1))
 
+    def newest(self) -> tuple[Tip, View]:
+        """Return the newest final block whose state can be read as a whole, and the store then.
+
+        At the head, but while several blocks written together are adopted one by one: then after
+        the last of them. What is read stays the same, whatever becomes final meanwhile.
+        """
+        before = self._before_write
+        if before is not None:
+            return self.head, before
+        return self.tip(self._newest), self.store.snapshot()
+
     # --- tips ---------------------------------------------------------------------------------
 
     def tip(self, block_id: bytes) -> Tip:
@@ -159,7 +174,7 @@ class StateMachine:
 
     def selection(self, parent_id: bytes, time_ms: int) -> Selection:
         """Return what a leader fills a block with, above an executed parent."""
-        environment = self._environment(self.tip(parent_id), time_ms)
+        environment = self.environment(self.tip(parent_id), time_ms)
         return Selection(self.executor, self.overlay_above(parent_id), environment)
 
     def propose(self, placement: Placement, selection: Selection) -> Block:
@@ -185,7 +200,7 @@ class StateMachine:
             raise Rejected("block/Filler", "the filler does not repeat the epoch's last block")
         below = self.tip(block.header.parent_id)
         overlay = self.overlay_above(block.header.parent_id)
-        environment = self._environment(below, block.header.time_ms)
+        environment = self.environment(below, block.header.time_ms)
         self._candidates[block.id] = Candidate(
             block,
             [],
@@ -227,7 +242,7 @@ class StateMachine:
             )
         require_derived(header, self.derive(header.parent_id, header.time_ms, units))
         overlay = self.overlay_above(header.parent_id)
-        environment = self._environment(tip, header.time_ms)
+        environment = self.environment(tip, header.time_ms)
         yield from self.executor.authorise_all(overlay, environment, transactions)
         self._candidates[block.id] = Candidate(block, transactions, environment, overlay)
 
@@ -243,7 +258,8 @@ class StateMachine:
         header = make_header(self.genesis_hash, placement, derived, body, ids)
         return Block.made(header, body, ids)
 
-    def _environment(self, tip: Tip, time_ms: int) -> Environment:
+    def environment(self, tip: Tip, time_ms: int) -> Environment:
+        """Return what a block at ``time_ms`` above ``tip`` says to its execution (B7)."""
         base_fee = base_fee_above(tip, self.params, time_ms)
         return Environment(self.genesis_hash, self.params, tip.height + 1, time_ms, base_fee)
 
@@ -303,10 +319,12 @@ class StateMachine:
         below = self.head.block_id if behind is None else self._in_batch[-1]
         if executed is None or tip is None or candidate.block.header.parent_id != below:
             raise Misuse("only an executed child of the head can be committed")
-        self._in_batch = [block_id] if behind is None else [*self._in_batch, block_id]
+        if behind is None:
+            self._in_batch, self._before_write = [], self.store.snapshot()
+        self._in_batch.append(block_id)
         rows = chain(
             ((layout.STATE + key, value) for key, value in candidate.overlay.writes.items()),
-            _history_rows(candidate.block, proof, executed, tip.height),
+            candidate.history_rows(proof),
             block_rows(
                 self.registry, tip.height, tip.time_ms, candidate.transactions, executed.events,
                 executed.refusals,
@@ -320,13 +338,7 @@ class StateMachine:
         return batch
 
     def write(self, batch: Batch) -> None:
-        """Write the batch made last, durably; in a thread, where it stays in C.
-
-        Nothing can be proved under a head that was written together with others: the store was
-        never as it was just before it.
-        """
-        is_one_block = len(self._in_batch) == 1
-        self._before_write = self.store.snapshot() if is_one_block else None
+        """Write the batch made last, durably; in a thread, where it stays in C."""
         batch.write()
 
     def adopt(self, block_id: bytes) -> Job[Executed]:
@@ -336,6 +348,9 @@ class StateMachine:
         All of that happens before the first yield; what follows is the rest of the tree's merge
         and the filling of caches, during which both already read as after it. Run it to its end
         before the next.
+
+        Nothing can be proved under a head that was written together with others: the store was
+        never as it was just before it.
         """
         candidate = self._candidates.pop(block_id)
         executed, diff, tip = candidate.executed, candidate.diff, candidate.tip
@@ -345,7 +360,9 @@ class StateMachine:
             merging = self._tree.merge_in_slices(self._last_diff)
             next(merging, None)
         self._last_diff = diff
-        self._before_head = self._before_write
+        self._before_head = self._before_write if len(self._in_batch) == 1 else None
+        self._before_write = None
+        self._newest = self._in_batch[-1]
         self.head = tip
         self._state.advance(diff, candidate.overlay.writes)
         self._drop_stale(candidate.overlay.writes)
@@ -375,13 +392,13 @@ class StateMachine:
 
         The head's header carries this root, so the pair can be shown to anyone at once.
         """
-        read = self._before_head
-        if self._last_diff is None or read is None:
+        view = self._before_head
+        if self._last_diff is None or view is None:
             raise Rejected(
                 "state/NotProvableYet",
                 "the node has just started or erased something; ask again after a block",
             )
-        return read(layout.STATE + key), prove(self._tree, key)
+        return view.get(layout.STATE + key), prove(self._tree, key)
 
     def forget_before_head(self) -> None:
         """Let go of the store as it was before the head: what was deleted since can now vanish.
@@ -389,14 +406,3 @@ class StateMachine:
         Nothing can be proved until the next block is final.
         """
         self._before_head = self._before_write = None
-
-
-def _history_rows(
-    block: Block, proof: FinalityProof, executed: Executed, height: int
-) -> Iterator[tuple[bytes, bytes]]:
-    stored = layout.StoredBlock(encode(block.header), encode(block.body))
-    yield layout.height_key(layout.BLOCK, height), encode(stored)
-    yield layout.height_key(layout.PROOF, height), encode(proof)
-    receipts = layout.StoredReceipts(executed.receipts)
-    yield layout.height_key(layout.RECEIPTS, height), encode(receipts)
-    yield layout.HEIGHT_OF + block.id, height.to_bytes(8, "big")

@@ -6,10 +6,12 @@ Everything here reads the finalised state only; nothing here is a rule.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
+from chain.application import Job
 from chain.block import BODY, Block
 from chain.codec import Record
 from chain.errors import Corruption, Rejected
@@ -22,10 +24,13 @@ from chain.transaction import SignedBody
 from chain.types import U64_MAX
 
 from . import layout
-from .executor import Receipt
+from .executor import Executed, Receipt
+from .headers import Tip
 from .machine import StateMachine
 from .module import QueryContext
 from .registry import Transaction
+from .trial import run_transaction
+from .view import View
 
 RANGE_MAX = 100
 """Blocks in one answer."""
@@ -65,18 +70,22 @@ class ProvenValue(Record):
 class _Rows:
     """Rows of one letter of the store, read as a ``Scanner``."""
 
-    def __init__(self, machine: StateMachine, letter: bytes) -> None:
-        self._store = machine.store
+    def __init__(self, view: View, letter: bytes) -> None:
+        self._view = view
         self._letter = letter
 
     def get(self, key: bytes) -> bytes | None:
         """Return the row of a key."""
-        return self._store.get(self._letter + key)
+        return self._view.get(self._letter + key)
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield rows in key order."""
-        for key, value in self._store.scan(self._letter + start, self._letter + stop):
+        for key, value in self._view.scan(self._letter + start, self._letter + stop):
             yield key[1:], value
+
+    def let_go(self) -> None:
+        """Read no more."""
+        del self._view
 
 
 class ChainReader:
@@ -87,26 +96,47 @@ class ChainReader:
         self.machine = machine
         self._wall_ms = wall_ms
         self._store = machine.store
-        self._state = _Rows(machine, layout.STATE)
-        self._index = _Rows(machine, layout.INDEX)
         events: Any = machine.registry.event_union
         self._receipts = msgspec.msgpack.Decoder(Receipt[events])
 
-    def context(self) -> QueryContext:
-        """Return what family queries are given, at the head."""
-        head = self.machine.head
-        return QueryContext(
-            self._state,
-            self._index,
-            self.machine.genesis_hash,
-            head.height,
-            self.next_time_ms(),
-            self.machine.params,
-        )
+    @contextmanager
+    def context(self) -> Iterator[QueryContext]:
+        """Give a family query what it is asked with: the newest state, the same until it ends."""
+        with self._newest() as (tip, state, index):
+            yield QueryContext(
+                state,
+                index,
+                self.machine.genesis_hash,
+                tip.height,
+                self._time_above(tip),
+                self.machine.params,
+            )
 
-    def next_time_ms(self) -> int:
-        """Return the time that a block made now would have (B6)."""
-        return max(self._wall_ms(), self.machine.head.time_ms + 1)
+    def simulate(self, tx: Transaction) -> Job[Executed]:
+        """Return what a transaction would do in a block made now; raises ``Rejected`` (B4)."""
+        with self._newest() as (tip, state, _):
+            environment = self.machine.environment(tip, self._time_above(tip))
+            return (yield from run_transaction(self.machine.executor, state, environment, tx))
+
+    @contextmanager
+    def _newest(self) -> Iterator[tuple[Tip, _Rows, _Rows]]:
+        """Give the newest final block, with its state and its indexes.
+
+        The store keeps for a view what is deleted meanwhile, and erasing waits for it: so it ends
+        here, whoever still holds the rows.
+        """
+        tip, view = self.machine.newest()
+        state, index = _Rows(view, layout.STATE), _Rows(view, layout.INDEX)
+        del view
+        try:
+            yield tip, state, index
+        finally:
+            state.let_go()
+            index.let_go()
+
+    def _time_above(self, tip: Tip) -> int:
+        """Return the time that a block made now would have above ``tip`` (B6)."""
+        return max(self._wall_ms(), tip.time_ms + 1)
 
     # --- blocks -------------------------------------------------------------------------------
 

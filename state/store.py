@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -22,18 +22,15 @@ from chain.errors import ColophonError, Corruption, Rejected
 
 from .disk_fault import disk_fault, number_in
 from .store_faults import damaged, no_access, not_a_database, words_of
+from .view import LevelView, OpenViews, Pair, View
 
 try:
     import plyvel
 except ImportError:
     plyvel = None
 
-Pair = tuple[bytes, bytes]
 Put = tuple[bytes, bytes | None]
 """A key and its new value; None deletes the key."""
-
-Reader = Callable[[bytes], bytes | None]
-"""Returns the value of a key, or None."""
 
 MARKER_NAME = "COLOPHON"
 """A file beside LevelDB's own: it says that the directory is ours, and it is what is locked."""
@@ -91,11 +88,8 @@ class Batch(Protocol):
         """Apply all puts in order, or none of them; in any thread, once."""
 
 
-class KeyValueStore(Protocol):
-    """What the rest of the node knows of a store; keys are ordered as bytes."""
-
-    def get(self, key: bytes) -> bytes | None:
-        """Return the value of ``key``, or None."""
+class KeyValueStore(View, Protocol):
+    """What the rest of the node knows of a store."""
 
     def batch(self, *, sync: bool) -> Batch:
         """Return an empty batch.
@@ -107,17 +101,11 @@ class KeyValueStore(Protocol):
     def write(self, puts: Iterable[Put], *, sync: bool) -> None:
         """Apply all of ``puts`` as one batch."""
 
-    def scan(self, start: bytes, stop: bytes | None, *, reverse: bool = False) -> Iterator[Pair]:
-        """Yield keys and values with ``start`` ≤ key < ``stop`` (None: the end), ascending.
-
-        It shows the store as it was at the call, whatever is written meanwhile.
-        """
-
-    def snapshot(self) -> Reader:
-        """Return a reader of the store as it is now; it costs disk space while it is kept."""
+    def snapshot(self) -> View:
+        """Return the store as it is now; it costs disk space while it is kept."""
 
     def erase(self, key: bytes) -> None:
-        """Delete ``key`` so that its value is in no file either, once no snapshot holds it."""
+        """Delete ``key`` so that its value is in no file either; waits for older snapshots."""
 
     def compact(self) -> None:
         """Rewrite the files so that what was deleted takes no room; may take minutes."""
@@ -152,7 +140,8 @@ class Store:
         self.path = path
         self._database = database
         self._lock = lock
-        self._get = database.get
+        self._now = LevelView(database, self._failure)
+        self._views = OpenViews()
 
     @classmethod
     def open(cls, path: Path, *, create: bool) -> Store:
@@ -183,24 +172,15 @@ class Store:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of ``key``, or None."""
-        try:
-            value: bytes | None = self._get(key, verify_checksums=True)
-        except plyvel.Error as error:
-            raise self._failure("reading", error) from error
-        return value
+        return self._now.get(key)
 
-    def snapshot(self) -> Reader:
-        """Return a reader of the store as it is now; LevelDB frees it with its last reference."""
-        get = self._database.snapshot().get
+    def scan(self, start: bytes, stop: bytes | None, *, reverse: bool = False) -> Iterator[Pair]:
+        """Yield a range of keys and values; see ``View.scan``."""
+        return self._now.scan(start, stop, reverse=reverse)
 
-        def read(key: bytes) -> bytes | None:
-            try:
-                value: bytes | None = get(key, verify_checksums=True)
-            except plyvel.Error as error:
-                raise self._failure("reading", error) from error
-            return value
-
-        return read
+    def snapshot(self) -> View:
+        """Return the store as it is now."""
+        return self._views.keep(LevelView(self._database.snapshot(), self._failure))
 
     def batch(self, *, sync: bool) -> Batch:
         """Return an empty batch; see ``KeyValueStore.batch``."""
@@ -212,27 +192,17 @@ class Store:
         batch.add(puts)
         batch.write()
 
-    def scan(self, start: bytes, stop: bytes | None, *, reverse: bool = False) -> Iterator[Pair]:
-        """Yield a range of keys and values; see ``KeyValueStore.scan``."""
-        return self._checked(
-            self._database.iterator(
-                start=start,
-                stop=stop,
-                reverse=reverse,
-                verify_checksums=True,
-                fill_cache=False,
-            )
-        )
-
     def erase(self, key: bytes) -> None:
-        """Delete ``key`` and rewrite the files it is in.
+        """Delete ``key`` and rewrite the files it is in; in a thread that holds no snapshot.
 
         A value and its deletion that lie in memory together would go into one file together, and
-        stay there: the value has to be in a file before it is deleted.
+        stay there: the value has to be in a file before it is deleted. It would also stay for a
+        snapshot from before: when that is let go of, nobody would rewrite the file.
         """
         only_key = {"start": key, "stop": key + b"\0"}
         self._database.compact_range(**only_key)
         self.write([(key, None)], sync=True)
+        self._views.wait()
         self._database.compact_range(**only_key)
 
     def compact(self) -> None:
@@ -255,13 +225,6 @@ class Store:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _checked(self, iterator: Any) -> Iterator[Pair]:
-        with iterator:
-            try:
-                yield from iterator
-            except plyvel.Error as error:
-                raise self._failure("reading", error) from error
 
     def _failure(self, doing: str, error: Exception) -> ColophonError:
         words = words_of(error)

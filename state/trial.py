@@ -1,8 +1,7 @@
-"""One message run as it would run now, and forgotten: what quotes answer from (N-license.9).
+"""Messages run as they would run now, and forgotten: what quotes and simulations answer from.
 
-The same function applies it as in a block, over a scratch overlay; so a trial refuses exactly
-where the message does, with the same code and values. The transaction around it (its fee, keys,
-sequence number) is not part of it.
+The same functions apply them as in a block, in the same steps (C19), over a scratch overlay; so a
+trial refuses exactly where the message does, with the same code and values.
 """
 
 from __future__ import annotations
@@ -10,28 +9,45 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from chain.application import Job
 from chain.errors import Misuse, Rejected
 
 from .context import BlockContext, Context
 from .deposits import pay_deposits
-from .module import Message, QueryContext, Steps
+from .executor import Environment, Executed, Executor
+from .module import Message, QueryContext, Reader, Steps
 from .overlay import Overlay
+from .pace import Pace
+from .registry import Transaction
 
 UNITS_MAX = 20_000
-"""Metered units a trial may use: about 10 ms, and more than any lineage within limits needs."""
+"""Metered units a quote may use: more than any lineage within limits needs."""
 
 M = TypeVar("M", bound=Message)
 
 
-def run_trial(
+def run_transaction(
+    executor: Executor, state: Reader, environment: Environment, tx: Transaction
+) -> Job[Executed]:
+    """Return what a transaction does in a block of its own; else ``Rejected`` (B4).
+
+    Its signatures do not matter.
+    """
+    overlay = Overlay(state.get)
+    yield from executor.authorise_all(overlay, environment, [tx])
+    return (yield from executor.execute(overlay, environment, [tx]))
+
+
+def run_message(
     query: QueryContext,
     sender: bytes,
     message: M,
     apply: Callable[[Context, M], Steps | None],
     units: int,
-) -> Context:
+) -> Job[Context]:
     """Return the context after ``message``: its events, deposits and units; else ``Rejected``.
 
+    The transaction around it (its fee, keys, sequence number) is not part of it (N-license.9).
     ``units``: what the message declares as ``max_units``; 0 if it has none.
     """
     if units > query.params.tx_units_max:
@@ -51,8 +67,10 @@ def run_trial(
     )
     ctx = Context(block, sender, 0, 0, 0)
     ctx.begin_message(0, min(units, UNITS_MAX))
-    for _ in apply(ctx, message) or ():
-        pass
+    pace = Pace()
+    for done in apply(ctx, message) or ():
+        if pace.is_over(done):
+            yield
     pay_deposits(ctx)
     return ctx
 

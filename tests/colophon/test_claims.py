@@ -183,16 +183,16 @@ def test_a_lineage_a_thousand_deep_is_claimed_to_the_unit() -> None:
 def require_small_steps(family: Family, line: list[bytes]) -> None:
     """Rows between two pauses and rows of a whole answer are bounded, also far below."""
     family.flush()
-    context = family.world.reader.context()
-    job = sources(context, ip=family.top, cursor=line[-2] + line[-1], limit=200)
     rows_at = [0]
-    while True:
-        try:
-            next(job)
-        except StopIteration as stop:
-            assert [view.source for view in stop.value.items] == [line[-1]]
-            break
-        rows_at.append(context.visits.rows)
+    with family.world.reader.context() as context:
+        job = sources(context, ip=family.top, cursor=line[-2] + line[-1], limit=200)
+        while True:
+            try:
+                next(job)
+            except StopIteration as stop:
+                assert [view.source for view in stop.value.items] == [line[-1]]
+                break
+            rows_at.append(context.visits.rows)
     steps = [later - earlier for earlier, later in pairwise(rows_at)]
     assert max(steps) <= STEP_ROWS + 10
     assert DEPTH < context.visits.rows <= 3 * DEPTH + 10
@@ -219,11 +219,12 @@ def test_a_place_that_is_not_below_the_ip_is_refused() -> None:
     stranger = family.child(child)
     family.flush()
 
-    with pytest.raises(Rejected, match="royalty/ZeroClaimableRoyalty"):
-        finish(sources(family.world.reader.context(), ip=child, cursor=family.top + child))
-    for garbage in (bytes(42), b"\x59" * 42, b"\xff" * 42, b"\x02" + bytes(41)):
+    with family.world.reader.context() as context:
         with pytest.raises(Rejected, match="royalty/ZeroClaimableRoyalty"):
-            finish(sources(family.world.reader.context(), ip=child, cursor=garbage))
-    page = finish(sources(family.world.reader.context(), ip=child, cursor=child + stranger))
+            finish(sources(context, ip=child, cursor=family.top + child))
+        for garbage in (bytes(42), b"\x59" * 42, b"\xff" * 42, b"\x02" + bytes(41)):
+            with pytest.raises(Rejected, match="royalty/ZeroClaimableRoyalty"):
+                finish(sources(context, ip=child, cursor=garbage))
+        page = finish(sources(context, ip=child, cursor=child + stranger))
 
     assert [view.source for view in page.items] == [stranger]

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import click
 import pytest
 
+from chain.application import Job
 from chain.errors import Rejected
 from chain.fields import fields_of, json_names
 from chain.ids import address_of, format_id
@@ -202,8 +203,11 @@ def test_a_dry_run_sends_nothing_and_needs_no_passphrase(node: Node, home: Path)
 
 
 def test_a_dry_run_of_what_would_fail_is_exit_code_1(node: Node, home: Path, monkeypatch):
-    answer = Simulated(9, b"\x09", "bank/SelfSend", "cannot send to itself", 0, [])
-    monkeypatch.setattr(node.world, "simulate", lambda body: answer)
+    def simulate(body: bytes) -> Job[Simulated]:
+        yield
+        return Simulated(9, b"\x09", "bank/SelfSend", "cannot send to itself", 0, [])
+
+    monkeypatch.setattr(node.world, "simulate", simulate)
 
     done = colophon(
         "tx", "send", "--from", "alice", "--to", "alice", "--amount", "5", "--dry-run",

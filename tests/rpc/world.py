@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 
-from chain.application import Placement, finish
+from chain.application import Job, Placement, finish
 from chain.certificate import Certificate, assemble_certificate
 from chain.codec import encode_amount
 from chain.crypto import SigningKey
@@ -235,7 +235,8 @@ class World:
         base = self.machine.head.base_fee
         return FeeView(base, base * 2, b"")
 
-    def simulate(self, body: bytes) -> Simulated:
+    def simulate(self, body: bytes) -> Job[Simulated]:
+        yield
         tx = REGISTRY.read(body, [bytes(64)], self.machine.genesis_hash, self.machine.params)
         return Simulated(tx.units, encode_amount(tx.units), "", "", 0, [])
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from state.store import Batch as StoreBatch
-from state.store import Pair, Put, Reader
+from state.store import Put
+from state.view import Pair, View
 from tests.state.memory_store import CollectedBatch, MemoryStore
 
 
@@ -94,8 +95,8 @@ class FaultyStore:
         self._require_power()
         return self._values.scan(start, stop, reverse=reverse)
 
-    def snapshot(self) -> Reader:
-        """Return a reader of the store as it is now."""
+    def snapshot(self) -> View:
+        """Return the store as it is now."""
         self._require_power()
         return self._values.snapshot()
 

@@ -6,7 +6,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from state.store import Batch, Pair, Put, Reader
+from state.store import Batch, Put
+from state.view import Pair, View
 
 
 class CollectedBatch:
@@ -62,9 +63,11 @@ class MemoryStore:
         pairs = [(key, self._values[key]) for key in self._order[first:last]]
         return reversed(pairs) if reverse else iter(pairs)
 
-    def snapshot(self) -> Reader:
-        """Return a reader of a copy."""
-        return dict(self._values).get
+    def snapshot(self) -> View:
+        """Return a copy."""
+        copy = MemoryStore()
+        copy._values, copy._order = self._values.copy(), self._order
+        return copy
 
     def erase(self, key: bytes) -> None:
         """Delete ``key``."""

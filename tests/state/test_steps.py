@@ -17,13 +17,14 @@ from chain.transaction import MESSAGES_MAX
 from colophon.bench.scene import NOW_MS, Scene
 from colophon.bench.workloads import signer
 from colophon.bench.worst_cases import CASES
-from state.executor import STEP_AUTHORISED, STEP_UNITS, Environment, Executed, Executor
+from state.executor import STEP_AUTHORISED, Environment, Executed, Executor
 from state.families import REGISTRY
 from state.module import Message
 from state.modules.account import DEPOSITS
 from state.modules.bank import Send
 from state.modules.ip.messages import Execute
 from state.overlay import Overlay
+from state.pace import STEP_UNITS
 from state.registry import Transaction
 from tests.state.ledger import Ledger
 

@@ -109,11 +109,13 @@ def test_a_scan_shows_the_store_as_it_was_at_the_call(store: KeyValueStore) -> N
 
 def test_a_snapshot_reads_the_store_as_it_was(store: KeyValueStore) -> None:
     store.write([(b"a", b"1"), (b"b", b"1")], sync=True)
-    read = store.snapshot()
+    view = store.snapshot()
     store.write([(b"a", b"2"), (b"b", None), (b"c", b"2")], sync=True)
     store.compact()
 
-    assert [read(key) for key in (b"a", b"b", b"c")] == [b"1", b"1", None]
+    assert [view.get(key) for key in (b"a", b"b", b"c")] == [b"1", b"1", None]
+    assert list(view.scan(b"", None)) == [(b"a", b"1"), (b"b", b"1")]
+    assert list(view.scan(b"", b"b", reverse=True)) == [(b"a", b"1")]
     assert [store.get(key) for key in (b"a", b"b", b"c")] == [b"2", None, b"2"]
 
 
@@ -431,7 +433,9 @@ def test_a_damaged_table_stops_every_read(tmp_path: Path) -> None:
         with pytest.raises(Corruption, match="reading the database"):
             store.get(b"0000")
         with pytest.raises(Corruption, match="reading the database"):
-            store.snapshot()(b"0000")
+            store.snapshot().get(b"0000")
+        with pytest.raises(Corruption, match="reading the database"):
+            list(store.snapshot().scan(b"", None))
         with pytest.raises(Corruption, match="reading the database"):
             everything(store)
 

@@ -13,7 +13,7 @@ from chain.ids import ID_BYTES, Holder, IpId, LotId, TermsId, format_id
 from ...layout import after
 from ...module import Event, EventPlace, IndexRow, QueryContext
 from ...paging import Limit, page
-from ...trial import run_trial
+from ...trial import run_message
 from ..ip import require_registered
 from ..royalty.messages import Linked
 from . import derivatives, lots, rows
@@ -165,12 +165,12 @@ def _holding_view(query: QueryContext, lot: bytes, holder: bytes) -> HoldingView
 
 def quote(
     query: QueryContext, *, sender: Holder, message: m.Mint | m.RegisterDerivative
-) -> QuoteView:
+) -> Job[QuoteView]:
     """Return what a message would cost, or how it would be refused, if it ran now (N-license.9)."""
     if isinstance(message, m.Mint):
-        ctx = run_trial(query, sender, message, lots.apply_mint, 0)
+        ctx = yield from run_message(query, sender, message, lots.apply_mint, 0)
     else:
-        ctx = run_trial(
+        ctx = yield from run_message(
             query, sender, message, derivatives.apply_register_derivative, message.max_units
         )
     fee, terms, shares = _price(ctx.events)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from chain.application import finish
 from chain.codec import encode_amount
 from chain.errors import Rejected
 from chain.fields import Blob
@@ -185,7 +186,7 @@ def test_l09_l10_l11_the_config_sets_the_fee_until_it_is_cleared() -> None:
 def quote(net: Lineages, ip: bytes, terms: bytes, amount: int) -> int:
     """Return the fee that license.quote names."""
     message = lm.Mint(ip, terms, amount, net.addresses[1])
-    view = queries.quote(net.query, sender=net.addresses[1], message=message)
+    view = finish(queries.quote(net.query, sender=net.addresses[1], message=message))
     return int.from_bytes(view.fee, "big")
 
 

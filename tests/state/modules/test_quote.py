@@ -107,7 +107,7 @@ def test_quote_refuses_exactly_where_the_message_does(data: st.DataObject) -> No
 
     quoted, view = "", None
     try:
-        view = queries.quote(net.query, sender=net.addresses[who], message=message)
+        view = net.ask(queries.quote, sender=net.addresses[who], message=message)
     except Rejected as refusal:
         quoted = refusal.code
         details = refusal.details
@@ -132,7 +132,7 @@ def but_held(details: Any) -> dict[str, Any]:
 def refused(net: Lineages, who: int, message: Any) -> str:
     """Require that quote and message are refused alike; return the code."""
     with pytest.raises(Rejected) as refusal:
-        queries.quote(net.query, sender=net.addresses[who], message=message)
+        net.ask(queries.quote, sender=net.addresses[who], message=message)
     assert net.refused(who, message) == refusal.value.code
     return refusal.value.code
 
@@ -193,8 +193,8 @@ def test_quote_counts_units_and_keeps_to_max_units() -> None:
     grandchild = net.ip()
     named = [lm.Parent(child, terms)]
 
-    view = queries.quote(
-        net.query, sender=net.addresses[0], message=lm.RegisterDerivative(grandchild, named)
+    view = net.ask(
+        queries.quote, sender=net.addresses[0], message=lm.RegisterDerivative(grandchild, named)
     )
 
     assert view.shares == [10_000_000]
@@ -202,7 +202,7 @@ def test_quote_counts_units_and_keeps_to_max_units() -> None:
     above = net.params.tx_units_max + 1
     beyond = lm.RegisterDerivative(grandchild, named, max_units=above)
     with pytest.raises(Rejected, match="tx/TooManyUnits"):  # No transaction can carry it.
-        queries.quote(net.query, sender=net.addresses[0], message=beyond)
+        net.ask(queries.quote, sender=net.addresses[0], message=beyond)
     short = lm.RegisterDerivative(grandchild, named, max_units=view.units - 1)
     assert refused(net, 0, short) == "tx/OutOfUnits"
     net.ok(0, enough)
