@@ -5,10 +5,10 @@ from __future__ import annotations
 from enum import IntEnum
 from inspect import cleandoc
 from types import NoneType
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from .codec import Record
-from .fields import Blob, fields_of, json_names, members_of
+from .fields import Blob, fields_of, json_names, members_of, optional_of
 from .ids import PREFIX, Kind
 from .json_form import defaults_of, shape
 
@@ -16,8 +16,41 @@ from .json_form import defaults_of, shape
 def json_schema(kind: Any) -> dict[str, Any]:
     """Return the JSON Schema of a type's JSON form."""
     bare, extras, optional = shape(kind)
-    schema = _schema(bare, extras)
+    schema = _schema(bare, extras) | _limits(bare, _bounds_of(kind))
     return {"anyOf": [schema, {"type": "null"}]} if optional else schema
+
+
+def _bounds_of(kind: Any) -> dict[str, int]:
+    """Return what the annotations of a type, or of ``T`` for ``T | None``, allow at most."""
+    found: dict[str, int] = {}
+    while True:
+        while get_origin(kind) is Annotated:
+            kind, *metas = get_args(kind)
+            for meta in metas:
+                for name in ("ge", "le", "min_length", "max_length"):
+                    bound = getattr(meta, name, None)
+                    if bound is not None:
+                        found.setdefault(name, bound)
+        inner = optional_of(kind)
+        if inner is None:
+            return found
+        kind = inner
+
+
+def _limits(bare: Any, bounds: dict[str, int]) -> dict[str, int]:
+    """Return bounds in the words of JSON Schema, for the JSON form of ``bare``.
+
+    A text's bound is in bytes of UTF-8; it has no more characters.
+    """
+    if bare is int:
+        words = {"ge": "minimum", "le": "maximum"}
+    elif get_origin(bare) in (list, tuple):
+        words = {"min_length": "minItems", "max_length": "maxItems"}
+    elif bare is str:
+        words = {"max_length": "maxLength"}
+    else:
+        return {}
+    return {word: bounds[name] for name, word in words.items() if bounds.get(name)}
 
 
 def _schema(bare: Any, extras: dict[str, Any]) -> dict[str, Any]:

@@ -13,9 +13,17 @@ TYPES: dict[str, Any] = {
     "array": lambda value: isinstance(value, list),
     "object": lambda value: isinstance(value, dict),
 }
+LIMITS: dict[str, Any] = {
+    "minimum": lambda value, bound: not isinstance(value, int) or value >= bound,
+    "maximum": lambda value, bound: not isinstance(value, int) or value <= bound,
+    "minItems": lambda value, bound: not isinstance(value, list) or len(value) >= bound,
+    "maxItems": lambda value, bound: not isinstance(value, list) or len(value) <= bound,
+    "maxLength": lambda value, bound: not isinstance(value, str) or len(value) <= bound,
+}
+"""As JSON Schema has it, each speaks of values of one type only."""
 KNOWN = {
     "title", "description", "type", "pattern", "enum", "const", "items", "properties", "required",
-    "anyOf", "oneOf", "$ref",
+    "anyOf", "oneOf", "$ref", "minimum", "maximum", "minItems", "maxItems", "maxLength",
 }  # fmt: skip
 
 
@@ -39,6 +47,9 @@ def problems(schema: dict[str, Any], value: Any, document: Any, where: str = "")
         return [f"{where}: {value!r} is not {schema['const']!r}"]
     if "pattern" in schema and isinstance(value, str) and not re.search(schema["pattern"], value):
         return [f"{where}: {value!r} does not match {schema['pattern']}"]
+    for word, bound in schema.items():
+        if word in LIMITS and not LIMITS[word](value, bound):
+            return [f"{where}: {value!r} breaks {word} {bound}"]
     if isinstance(value, list) and "items" in schema:
         return [
             problem
