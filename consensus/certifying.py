@@ -27,7 +27,7 @@ def certify(shared: Shared) -> bool:
             if _is_abandoned(shared, round_, block_id):
                 shared.wants.pop(block_id, None)
                 continue
-            want_block(shared, block_id, shared.leader(view), delay_ms=shared.pace.delta_now_ms)
+            want_block(shared, block_id, shared.holder(view), delay_ms=shared.pace.body_ms())
         elif entry.execution is DONE:
             progress = _pass_on(shared, round_, entry, block_id) or progress
         elif _is_abandoned(shared, round_, block_id):
@@ -60,7 +60,7 @@ def _begin(shared: Shared, entry: Entry) -> bool:
     if parent_id not in shared.entries and parent_id != shared.head.id:
         parent_view = entry.header.parent_view
         if parent_view > shared.head.view:
-            want_block(shared, parent_id, shared.leader(parent_view))
+            want_block(shared, parent_id, shared.holder(parent_view))
         return False
     if not shared.is_executed(parent_id):
         return False

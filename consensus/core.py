@@ -228,6 +228,7 @@ class Core:
     def _keep_early(self, peer: Peer, message: Message, epoch: int) -> None:
         """Keep a few messages of the next epoch until this node opens it (C11)."""
         early = self._shared.early
+        retry.ask_how_it_ended(self._shared, peer)
         mine = sum(1 for other, _ in early if other == peer)
         if epoch == self._shared.epoch + 1 and mine < EARLY_PER_PEER_MAX and len(early) < EARLY_MAX:
             early.append((peer, message))

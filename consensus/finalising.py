@@ -56,7 +56,7 @@ def _chain_to_head(shared: Shared, block_id: bytes) -> list[Entry] | None:
         view = chain[-1].header.parent_view if chain else shared.finalised_view
         if entry is None or (entry.block is None and entry.header.kind == KIND_BLOCK):
             if view > shared.head.view:
-                want_block(shared, block_id, shared.leader(view))
+                want_block(shared, block_id, shared.holder(view))
             else:
                 _stop_forked(shared)
             return None

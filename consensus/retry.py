@@ -202,6 +202,14 @@ def answer_stale(shared: Shared, peer: Peer) -> None:
         shared.emit(Send(peer, CertificateMessage(shared.finalization)))
 
 
+def ask_how_it_ended(shared: Shared, peer: Peer) -> None:
+    """C10: ask a peer of a later epoch for a view of mine, once per second: it tells the end."""
+    if shared.end_proof is not None or shared.syncing:
+        return
+    if shared.answered.allow((peer, "later"), shared.now_ms):
+        shared.emit(Send(peer, ViewRequest(shared.epoch, shared.view)))
+
+
 def answer_old_epoch(shared: Shared, peer: Peer, epoch: int) -> None:
     """C10: tell a peer of an older epoch how that ended, once per second."""
     if shared.answered.allow((peer, "epoch"), shared.now_ms):

@@ -7,6 +7,7 @@ from enum import Enum
 import msgspec
 
 from chain.block import Block, Proposal
+from chain.certificate import Certificate, members_of
 from chain.errors import Rejected
 from chain.header import Header
 from chain.vote import NULLIFY, Vote
@@ -117,9 +118,19 @@ class Round:
     @property
     def notarized_id(self) -> bytes | None:
         """The block that is Notarized in this view: by notarization or finalization (C0)."""
-        notarization, _, finalization = self.book.certificates
-        found = notarization or finalization
+        found = self._notarized_by
         return None if found is None else found.block_id
+
+    @property
+    def voters(self) -> list[int]:
+        """Members whose votes made a block Notarized in this view."""
+        found = self._notarized_by
+        return [] if found is None else members_of(found.signers)
+
+    @property
+    def _notarized_by(self) -> Certificate | None:
+        notarization, _, finalization = self.book.certificates
+        return notarization or finalization
 
     @property
     def nullified(self) -> bool:

@@ -199,6 +199,19 @@ class Shared:
         """Return whose turn a view is."""
         return self.schedule.leader(view)
 
+    def holder(self, view: int) -> int:
+        """Return whom to ask first for the block that is Notarized in a view: one who voted for it.
+
+        Not its leader, if anybody else did: whoever lacks a block is most often one to whom its
+        leader did not send it.
+        """
+        round_ = self.rounds.get(view)
+        voters = [] if round_ is None else round_.voters
+        leader = self.leader(view)
+        others = [voter for voter in voters if voter not in (leader, self.me)]
+        after_me = [voter for voter in others if self.me is not None and voter > self.me]
+        return next(iter(after_me or others), leader)
+
     def round(self, view: int) -> Round:
         """Return a view's round, made if it is new; the caller has checked the bounds."""
         found = self.rounds.get(view)

@@ -102,6 +102,13 @@ class Pace:
             wait_ms = min(wait_ms * 3 // 2, RETRY_MS_MAX)
         return wait_ms + self._idle_ms(idle and attempt == 0)
 
+    def body_ms(self) -> int:
+        """Return how long the body of a block that others voted for may still be on its way.
+
+        Not longer than a block takes, else who keeps it from one member costs all a hop a turn.
+        """
+        return min(self.delta_now_ms, self._interval_ms)
+
     def request_ms(self) -> int:
         """Return how long one peer has to answer a request."""
         return 2 * self.delta_now_ms

@@ -551,6 +551,33 @@ def test_a_missing_body_is_asked_for_by_id() -> None:
     assert of(driver.receive(BlockAnswer(block.header, block.body)), Certify)
 
 
+def test_a_voter_is_asked_for_a_body_before_the_leader_who_may_keep_it_back() -> None:
+    driver = Driver(me=1)
+    driver.look_back()
+    view = driver.view_led_by(0)
+    for passed in range(1, view):
+        driver.learn(NULLIFY, passed)
+    block = driver.block(view)
+    driver.learn(NOTARIZE, view, block.id)
+    assert driver.core.shared.rounds[view].voters[0] == 0
+
+    (request,) = of(driver.fire(Timer.REQUEST), Request)
+
+    assert request.message == BlockRequest(block.id)
+    assert request.member in driver.core.shared.rounds[view].voters
+    assert request.member not in (0, 1)
+
+
+def test_a_body_is_not_waited_for_longer_than_a_block_takes() -> None:
+    driver = follower(params=msgspec.structs.replace(PARAMS, block_interval_ms_min=20))
+    driver.learn(NOTARIZE, 1, driver.block(1).id)
+    assert driver.core.shared.pace.delta_now_ms > 20
+
+    due_ms = driver.core.shared.deadlines[Timer.REQUEST]
+
+    assert due_ms == driver.now_ms + 20
+
+
 def test_an_unsolicited_body_is_dropped() -> None:
     driver = follower()
     block = driver.block(1)
@@ -1234,6 +1261,21 @@ def test_messages_of_an_older_epoch_are_answered_with_its_end() -> None:
 
     assert of(effects, ProveEpochEnd) == [ProveEpochEnd(PEER, 2)]
     assert driver.receive(ViewRequest(2, 9)) == []
+
+
+def test_who_speaks_of_a_later_epoch_is_asked_how_mine_ended() -> None:
+    driver = follower()
+    later = ViewRequest(1, 1)
+
+    effects = driver.receive(later)
+
+    assert of(effects, Send) == [Send(PEER, ViewRequest(0, driver.core.shared.view))]
+    assert of(driver.receive(later), Send) == []
+    driver.now_ms += 1_000
+    assert len(of(driver.receive(later), Send)) == 1
+    driver.now_ms += 1_000
+    driver.core.shared.syncing = True
+    assert of(driver.receive(later), Send) == []
 
 
 def test_messages_of_the_next_epoch_are_kept_within_bounds() -> None:

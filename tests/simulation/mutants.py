@@ -295,8 +295,8 @@ MUTANTS: dict[str, Mutant] = {
         (
             Edit(
                 "consensus.round",
-                "        found = notarization or finalization\n",
-                "        found = notarization\n",
+                "        return notarization or finalization\n",
+                "        return notarization\n",
             ),
         ),
     ),

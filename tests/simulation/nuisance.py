@@ -7,6 +7,7 @@ to come at three quarters of that pace at least, in virtual time: a nuisance gai
 from __future__ import annotations
 
 from collections.abc import Sequence
+from random import Random
 
 import msgspec
 
@@ -32,6 +33,10 @@ COUNTED_HEIGHTS = 160
 LIMIT_MS = 4_000_000
 FLOOR = 3, 4
 """The least rate beside that with the member dead."""
+SORTS = ("proposal", "vote 0", "vote 1", "vote 2", "certificate", "block")
+"""What a member sends, and may keep back: votes by kind."""
+SHARES = (0, 0, 0, 0.1, 0.3, 0.5, 1)
+"""How much of it."""
 AHEAD_MS = 900
 """What a header's time may be ahead and still be waited for: less than twice PRECISION."""
 
@@ -88,6 +93,38 @@ class Ahead(_Nuisance):
         return (_put_off(node, message.proposal),)
 
 
+class Fickle(_Nuisance):
+    """Keeps back some of everything it should send: now and then, from some members, or in some
+    views. What, how often and how is drawn."""
+
+    def __init__(self, chance: Random) -> None:
+        self._chance = chance
+        self._salt = chance.random()
+        self._share = {sort: chance.choice(SHARES) for sort in SORTS}
+        self._way = {sort: chance.choice(("message", "target", "view")) for sort in SORTS}
+
+    def outgoing(self, node: Node, target: int, message: Message) -> Sequence[Message]:
+        match message:
+            case ProposalMessage():
+                keeps = self._keeps("proposal", target, message.proposal.header.view)
+            case VoteMessage():
+                keeps = self._keeps(f"vote {int(message.vote.kind)}", target, message.vote.view)
+            case CertificateMessage():
+                keeps = self._keeps("certificate", target, message.certificate.view)
+            case BlockAnswer():
+                keeps = self._keeps("block", target, message.header.view)
+            case _:
+                keeps = False
+        return () if keeps else (message,)
+
+    def _keeps(self, sort: str, target: int, view: int) -> bool:
+        draw = self._chance
+        if self._way[sort] != "message":
+            place = target if self._way[sort] == "target" else view
+            draw = Random(f"{self._salt} {sort} {place}")
+        return draw.random() < self._share[sort]
+
+
 class Forger(_Nuisance):
     """Sends votes of a dead member, with signatures that are none, after every certificate."""
 
@@ -102,7 +139,7 @@ class Forger(_Nuisance):
         return message, VoteMessage(forged)
 
 
-def require_pace(shape: Shape, name: str, culprit: int) -> Cluster:
+def require_pace(shape: Shape, name: str, culprit: int, chance: Random) -> Cluster:
     """Play a nuisance beside its death; raise ``C13`` if it slows the others down too much.
 
     Returns the network that had the nuisance. With ``forger`` the culprit is dead in both, and its
@@ -113,7 +150,8 @@ def require_pace(shape: Shape, name: str, culprit: int) -> Cluster:
         speaker = (culprit + 1) % shape.size
         took_ms, cluster = _play(shape, culprit, (speaker, Forger(culprit)))
     else:
-        took_ms, cluster = _play(shape, None, (culprit, NUISANCES[name]()))
+        nuisance = Fickle(chance) if name == "fickle" else NUISANCES[name]()
+        took_ms, cluster = _play(shape, None, (culprit, nuisance))
     if took_ms * FLOOR[0] > best_ms * FLOOR[1]:
         raise Violation(
             "C13", f"{name}: {COUNTED_HEIGHTS} heights in {took_ms} ms; {best_ms} ms with it dead"

@@ -57,6 +57,7 @@ PROFILES = {
     "keeper": Profile(nuisance="keeper"),
     "ahead": Profile(nuisance="ahead"),
     "askew": Profile(nuisance="ahead", askew=True),
+    "fickle": Profile(nuisance="fickle"),
     "forger": Profile(nuisance="forger"),
     "storm": Profile(weather=True, crashes=True),
     "war": Profile(weather=True, faulty=True, clocks=True),
@@ -116,6 +117,8 @@ def light_members(shape: Shape) -> list[int]:
 
 def _draw_params(profile: Profile, chance: Random) -> Params:
     epoch_length = chance.choice([3, 7, 20, 100_000])
+    if profile.nuisance == "fickle":
+        epoch_length = 100_000  # Who is left behind where one ends looks back: once in a long one.
     # A time-out is as long as forty views of a network that does not pause: there even one counts.
     interval = chance.choice([20, 100] if profile.nuisance else [0, 100])
     # Where views have long, a time that is waited for costs no time-out.

@@ -78,7 +78,8 @@ class Run:
         """Run both phases and the checks at the end."""
         if self.profile.nuisance:
             culprit = self._chance["faulty"].choice(light_members(self._shape))
-            return self._outcome(require_pace(self._shape, self.profile.nuisance, culprit))
+            chance = self._chance["script"]
+            return self._outcome(require_pace(self._shape, self.profile.nuisance, culprit, chance))
         if self.profile.divided:
             return self._outcome(self._divide())
         cluster = self.cluster

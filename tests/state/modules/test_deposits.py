@@ -85,6 +85,24 @@ def test_what_deposits_hold_is_what_the_rows_cost() -> None:
     assert held(net) == size_of_paid_rows(net) * net.params.deposit_per_byte
 
 
+def test_messages_of_one_transaction_pay_each_for_what_it_stores() -> None:
+    net = Lineages()
+    ip = net.ip()
+    before = held(net), net.balance(net.addresses[0])
+
+    first, second = (m.SetUpdater(ip, net.addresses[who], Scope.BOTH) for who in (1, 2))
+    net.ok(0, first)
+    one = held(net) - before[0]
+    net.ok(0, m.SetUpdater(ip, net.addresses[1], None))
+    net.ok(0, first, second)
+
+    assert held(net) - before[0] == 2 * one
+    net.ok(
+        0, m.Execute(ip, net.encoded(*(m.SetUpdater(ip, it.who, None) for it in (first, second))))
+    )
+    assert held(net) == before[0]
+
+
 def test_an_updater_is_paid_for_replaced_and_given_back() -> None:
     net = Lineages()
     ip = net.ip()
